@@ -1,0 +1,1 @@
+"""Places where jobs run, one package each. Siblings never import each other."""

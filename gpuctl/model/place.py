@@ -1,0 +1,142 @@
+"""Places where jobs run: clusters, nodes, devices, who holds them, and volumes."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+Health = Literal["healthy", "suspect", "unreachable", "lost"]
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of what was seen of a place. None means unknown, never zero."""
+
+
+class Holder(Seen):
+    """Who has a device: a job of gpuctl, or a foreign process."""
+
+    user: str | None = None
+    pid: int | None = None
+    job: str | None = None
+    """The job's name, for jobs of gpuctl."""
+    since: datetime | None = None
+
+
+class Device(Seen):
+    """One GPU, or one process slot of a machine without GPUs.
+
+    Memory in bytes, utilisation in percent (0 to 100). ``uuid`` is the driver's (``GPU-…``), or ``slot-N``.
+    """
+
+    index: int
+    uuid: str
+    type: str
+    kind: Literal["nvidia", "amd", "slot"] = "slot"
+    memory_total: int | None = None
+    memory_used: int | None = None
+    utilisation: int | None = None
+    serial: str | None = None
+    holder: Holder | None = None
+    """None: free."""
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody holds it."""
+        return self.holder is None
+
+
+class Node(Seen):
+    """One machine of a cluster. ``gpus_free`` counts devices nobody holds; CPU in thousandths of a core, memory in bytes."""
+
+    name: str
+    cluster: str
+    tier: str | None = None
+    ready: bool = True
+    gpu_type: str | None = None
+    gpus: int | None = None
+    gpus_free: int | None = None
+    cpu_millis: int | None = None
+    cpu_millis_free: int | None = None
+    memory: int | None = None
+    memory_free: int | None = None
+    owner: str | None = None
+    devices: tuple[Device, ...] = ()
+    taints: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
+    why: str | None = None
+    """Why it cannot be used, if it cannot."""
+
+
+class ClusterStatus(Seen):
+    """One cluster of the pool. ``free`` and ``total`` count GPUs by type."""
+
+    name: str
+    kind: str
+    tier: str | None = None
+    health: Health = "healthy"
+    version: str | None = None
+    engines: tuple[str, ...] = ()
+    nodes: int | None = None
+    free: dict[str, int] = {}
+    total: dict[str, int] = {}
+    largest_shape: str | None = None
+    """The largest ``NxM`` that would start now."""
+    error: str | None = None
+    uid: str | None = None
+    """Identity of the place: the machine's id, or the UID of kube-system."""
+
+
+class Volume(Seen):
+    """A named directory or claim. Sizes in bytes; ``home`` is the cluster it lives on."""
+
+    name: str
+    home: str
+    phase: str = "bound"
+    size: int | None = None
+    used: int | None = None
+    access: str = "rwx"
+    storage_class: str | None = None
+    path: str | None = None
+    created_at: datetime | None = None
+    mounted_by: tuple[str, ...] = ()
+    """Names of the unfinished jobs that mount it."""
+    managed: bool = True
+
+
+class VolumeFile(Seen):
+    """One entry below a volume: path relative to its root, size in bytes."""
+
+    path: str
+    size: int
+    modified_at: datetime
+    directory: bool = False
+
+
+class UsageRow(Seen):
+    """GPU-seconds (integer) of one user on one day (UTC, YYYY-MM-DD) by the final or present state of the jobs that used them."""
+
+    user: str
+    day: str
+    state: str
+    jobs: int
+    gpu_seconds: int
+    cluster: str | None = None
+    tier: str | None = None
+    team: str | None = None
+
+
+class Sample(Seen):
+    """What one job (or one rank of it) uses now: memory in bytes, CPU and GPU in percent, summed over the processes counted."""
+
+    job: str
+    rank: int | None = None
+    node: str | None = None
+    device: int | None = None
+    cpu: float | None = None
+    memory: int | None = None
+    gpu: int | None = None
+    gpu_memory: int | None = None
+    gpu_memory_total: int | None = None
+    processes: int = 0
+    silent_for: float | None = None
+    """Seconds since the last log line."""

@@ -1,0 +1,212 @@
+"""What the scheduler is told and what it answers: queued and running jobs, the snapshot of nodes, the actions.
+
+Instants are UTC. GPUs are counted in whole devices; on a machine without GPUs a device is a process slot. CPU in thousandths of a
+core, memory in bytes; None means "no limit known", never zero.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from gpuctl.model.job import Exit, State
+from gpuctl.model.reason import Reason
+from gpuctl.model.spec import AfterMode, Tier
+
+
+class Frozen(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of the scheduler's values."""
+
+
+class After(Frozen):
+    """A dependency with the present state of the job it names; ``state`` None: that job does not exist (any more)."""
+
+    job: str
+    name: str
+    mode: AfterMode
+    state: State | None
+
+
+class ArrayProgress(Frozen):
+    """How far an array is: tasks that may start now, tasks that run (or are about to), most at once (None: no limit)."""
+
+    ready: int
+    running: int
+    parallel: int | None = None
+
+
+class EndedAttempt(Frozen):
+    """The last attempt of a job, ended and not yet judged. ``infrastructure``: not the job's own fault (does not use up retries)."""
+
+    number: int
+    state: State
+    at: datetime
+    exit: Exit | None = None
+    infrastructure: bool = False
+
+
+class QueueJob(Frozen):
+    """A job that waits, or whose last attempt has just ended.
+
+    ``pods`` x ``gpus`` is the gang of one task. ``time_limit`` in seconds, None for no end. ``retries_left`` after the attempts that
+    counted. ``not_before`` comes from back-off. ``devices``: only these device indices may be used (``--devices``).
+    """
+
+    id: str
+    name: str
+    submitted_at: datetime
+    user: str = ""
+    team: str | None = None
+    priority: int = 0
+    pods: int = 1
+    gpus: int = 1
+    gpu_type: str | None = None
+    cpu_millis: int = 0
+    memory: int = 0
+    devices: tuple[int, ...] = ()
+    tier: Tier = "any"
+    cluster: str | None = None
+    exclude: tuple[str, ...] = ()
+    time_limit: int | None = None
+    preemptible: bool = False
+    hold: bool = False
+    after: tuple[After, ...] = ()
+    not_before: datetime | None = None
+    array: ArrayProgress | None = None
+    ended: EndedAttempt | None = None
+    retries_left: int = 0
+    requeue: bool = False
+    attempts: int = 0
+
+
+class PodPlace(Frozen):
+    """Where one pod of a gang goes. ``devices`` are indices on that node, empty where the place itself assigns them."""
+
+    cluster: str
+    node: str
+    devices: tuple[int, ...] = ()
+    gpus: int = 0
+
+
+class Running(Frozen):
+    """A job that holds devices. ``slots`` holds one tuple of pods per task that may run at once (one slot for a job that is no array).
+
+    ``ends_at``: the instant by which it must end (time limit), None when unknown.
+    """
+
+    id: str
+    name: str
+    submitted_at: datetime
+    user: str = ""
+    priority: int = 0
+    slots: tuple[tuple[PodPlace, ...], ...] = ()
+    ends_at: datetime | None = None
+    array: ArrayProgress | None = None
+    pods: int = 1
+    gpus: int = 1
+    gpu_type: str | None = None
+    devices: tuple[int, ...] = ()
+    cpu_millis: int = 0
+    memory: int = 0
+
+
+class NodeState(Frozen):
+    """One node with what is free on it now.
+
+    ``devices_free`` are indices (empty with ``gpus_free`` set where the place counts only). ``busy`` tells who holds the others, for
+    sentences: ``"held by anna, pid 4242"`` by device index.
+    """
+
+    cluster: str
+    name: str
+    tier: str | None = None
+    ready: bool = True
+    why: str | None = None
+    gpu_type: str | None = None
+    gpus: int = 0
+    gpus_free: int = 0
+    devices: tuple[int, ...] = ()
+    devices_free: tuple[int, ...] = ()
+    busy: dict[int, str] = {}
+    cpu_millis: int | None = None
+    cpu_millis_free: int | None = None
+    memory: int | None = None
+    memory_free: int | None = None
+    owner: str | None = None
+    owner_until: datetime | None = None
+    lends_idle: bool = False
+
+
+class Claim(Frozen):
+    """Somebody else's older job that waits for the same devices (another user's keeper on one workstation): served before ours."""
+
+    user: str
+    since: datetime
+    gpus: int
+    name: str | None = None
+
+
+class Snapshot(Frozen):
+    """What is there, at one instant. ``unreachable`` names clusters that could not be read."""
+
+    nodes: tuple[NodeState, ...]
+    running: tuple[Running, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    unreachable: tuple[str, ...] = ()
+
+
+class Start(Frozen):
+    """Start ``job`` now with these slots (one for a job that is no array; up to the array's width else)."""
+
+    job: str
+    slots: tuple[tuple[PodPlace, ...], ...]
+
+
+class Grow(Frozen):
+    """Give a running array further slots."""
+
+    job: str
+    slots: tuple[tuple[PodPlace, ...], ...]
+
+
+class Shrink(Frozen):
+    """A running array gives back so many slots, each when its present task ends."""
+
+    job: str
+    slots: int
+
+
+class Wait(Frozen):
+    """``job`` stays in line, for this reason; ``expected_start`` only when every job ahead has an end."""
+
+    job: str
+    reason: Reason
+    expected_start: datetime | None = None
+    ahead: int = 0
+
+
+class Retry(Frozen):
+    """The ended attempt is followed by another one, not before the instant. ``counts``: it uses up one of the user's retries."""
+
+    job: str
+    not_before: datetime
+    counts: bool
+    reason: Reason
+
+
+class Finish(Frozen):
+    """``job`` ends in this state (its last attempt was judged final, or a dependency can never be satisfied)."""
+
+    job: str
+    state: State
+    reason: Reason | None = None
+    exit: Exit | None = None
+
+
+Action = Start | Grow | Shrink | Wait | Retry | Finish
+
+
+class Decision(Frozen):
+    """Every waiting job appears in exactly one action. ``wake_at``: when time alone changes the answer (back-off, window edge)."""
+
+    actions: tuple[Action, ...]
+    wake_at: datetime | None = None

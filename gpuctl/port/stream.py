@@ -1,0 +1,60 @@
+"""Types of log streams between a cluster and a pool.
+
+A cluster hands over *records*: bytes of whole lines, each of which begins with a header of fixed width. A pool merges the records of
+all ranks by time, folds and renders them. Working on blocks of bytes rather than on one object per line is what reads logs at 100 MB/s.
+
+Record format, version 1, one per line, ``\\n`` at the end and nowhere else::
+
+    2026-03-01T12:00:00.123456789Z oF text of the line
+    |---------- 30 bytes --------|||  |
+                                  || +-- tag: F full line, P a part (the next record of the same stream continues it)
+                                  |+---- stream: o stdout, e stderr, g gpuctl's own note
+                                  +----- one space
+
+so the text begins at byte ``HEADER``. The instant is UTC with nine digits, thus records sort as bytes.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+HEADER = 34
+"""Bytes before a record's text: instant (30), space, stream, tag, space."""
+
+
+class RankLog(Protocol):
+    """The log of one rank (or of one node's agent, for lines that belong to no rank).
+
+    Promises:
+        1. ``blocks`` yields bytes that end at a record's end; a record is never torn, also while it is being written.
+        2. Records of one rank never go back in time by the header's instant.
+        3. With ``follow`` the iterator goes on until the attempt has ended and everything was read; an empty block says "nothing new",
+           at least every 0.2 s, so that a reader of several logs can move on.
+        4. What rotation or loss took is told once, as a ``g`` record that says how much.
+    """
+
+    rank: int | None
+    """Global rank; None for a node's agent."""
+    node: int
+    """Index of the node in its attempt."""
+    task: int | None
+    attempt: int
+
+    def blocks(self, *, since: str | None, follow: bool) -> Iterator[bytes]:
+        """Records at or after ``since`` (an instant in the header's own format), in blocks of up to 1 MiB."""
+        ...
+
+    def tail(self, lines: int) -> bytes:
+        """The last ``lines`` whole records."""
+        ...
+
+
+class Stop(Protocol):
+    """Anything that says when to stop waiting (``threading.Event`` does)."""
+
+    def is_set(self) -> bool:
+        """Whether to stop now."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep, but wake early when asked to stop; whether to stop now."""
+        ...
