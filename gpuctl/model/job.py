@@ -41,7 +41,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """Base of observed values: camelCase on the wire, unknown fields of a newer writer ignored."""
 
 
-class Exit(Fact):
+class Exit(Fact, frozen=True, kw_only=True):
     """How a process, attempt or job ended: an exit code, or the signal it died of (then ``code`` is absent)."""
 
     code: int | None = None
@@ -55,7 +55,7 @@ class Exit(Fact):
         return self.code if self.code is not None else 1
 
 
-class RankEnd(Fact):
+class RankEnd(Fact, frozen=True, kw_only=True):
     """The end of one rank (a global rank; for a command, the copy's number)."""
 
     rank: int
@@ -64,7 +64,7 @@ class RankEnd(Fact):
     node: str | None = None
 
 
-class Pod(Fact):
+class Pod(Fact, frozen=True, kw_only=True):
     """One node's share of an attempt: which node, which devices (by index and UUID), which global ranks."""
 
     node: str
@@ -73,7 +73,7 @@ class Pod(Fact):
     ranks: tuple[int, ...] = ()
 
 
-class Attempt(Fact):
+class Attempt(Fact, frozen=True, kw_only=True):
     """One try at running a job (or one task of an array) on exactly one cluster. Numbers begin at 1."""
 
     number: int
@@ -90,7 +90,7 @@ class Attempt(Fact):
     ranks: tuple[RankEnd, ...] = ()
 
 
-class TaskCounts(Fact):
+class TaskCounts(Fact, frozen=True, kw_only=True):
     """How many tasks of an array are in which state."""
 
     queued: int = 0
@@ -112,7 +112,7 @@ class TaskCounts(Fact):
         return self.succeeded + self.failed + self.cancelled + self.cut + self.lost
 
 
-class Code(Fact):
+class Code(Fact, frozen=True, kw_only=True):
     """Which code a job runs: directory, and the git commit when there is one."""
 
     workdir: str
@@ -125,7 +125,7 @@ class Code(Fact):
     """Content hashes of the script and what it was submitted with, to notice ``code changed after submit``."""
 
 
-class TimelineEvent(Fact):
+class TimelineEvent(Fact, frozen=True, kw_only=True):
     """One thing that happened to a job, in order."""
 
     at: datetime
@@ -135,7 +135,7 @@ class TimelineEvent(Fact):
     attempt: int | None = None
 
 
-class Job(Fact):
+class Job(Fact, frozen=True, kw_only=True):
     """A job as a pool sees it now.
 
     ``gpus`` in tables is ``spec.total_gpus``. Lists carry neither timeline nor attempts beyond the last one; reading one job carries all.

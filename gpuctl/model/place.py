@@ -12,7 +12,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """Base of what was seen of a place. None means unknown, never zero."""
 
 
-class Holder(Seen):
+class Holder(Seen, frozen=True, kw_only=True):
     """Who has a device: a job of gpuctl, or a foreign process."""
 
     user: str | None = None
@@ -22,7 +22,7 @@ class Holder(Seen):
     since: datetime | None = None
 
 
-class Device(Seen):
+class Device(Seen, frozen=True, kw_only=True):
     """One GPU, or one process slot of a machine without GPUs.
 
     Memory in bytes, utilisation in percent (0 to 100). ``uuid`` is the driver's (``GPU-…``), or ``slot-N``.
@@ -45,7 +45,7 @@ class Device(Seen):
         return self.holder is None
 
 
-class Node(Seen):
+class Node(Seen, frozen=True, kw_only=True):
     """One machine of a cluster. ``gpus_free`` counts devices nobody holds; CPU in thousandths of a core, memory in bytes."""
 
     name: str
@@ -67,7 +67,7 @@ class Node(Seen):
     """Why it cannot be used, if it cannot."""
 
 
-class ClusterStatus(Seen):
+class ClusterStatus(Seen, frozen=True, kw_only=True):
     """One cluster of the pool. ``free`` and ``total`` count GPUs by type."""
 
     name: str
@@ -86,7 +86,7 @@ class ClusterStatus(Seen):
     """Identity of the place: the machine's id, or the UID of kube-system."""
 
 
-class Volume(Seen):
+class Volume(Seen, frozen=True, kw_only=True):
     """A named directory or claim. Sizes in bytes; ``home`` is the cluster it lives on."""
 
     name: str
@@ -103,7 +103,7 @@ class Volume(Seen):
     managed: bool = True
 
 
-class VolumeFile(Seen):
+class VolumeFile(Seen, frozen=True, kw_only=True):
     """One entry below a volume: path relative to its root, size in bytes."""
 
     path: str
@@ -112,7 +112,7 @@ class VolumeFile(Seen):
     directory: bool = False
 
 
-class UsageRow(Seen):
+class UsageRow(Seen, frozen=True, kw_only=True):
     """GPU-seconds (integer) of one user on one day (UTC, YYYY-MM-DD) by the final or present state of the jobs that used them."""
 
     user: str
@@ -125,7 +125,7 @@ class UsageRow(Seen):
     team: str | None = None
 
 
-class Sample(Seen):
+class Sample(Seen, frozen=True, kw_only=True):
     """What one job (or one rank of it) uses now: memory in bytes, CPU and GPU in percent, summed over the processes counted."""
 
     job: str

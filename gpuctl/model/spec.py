@@ -21,14 +21,14 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     """Base of the values that are part of a job document: camelCase on the wire, unknown fields refused."""
 
 
-class Dependency(Value):
+class Dependency(Value, frozen=True, kw_only=True):
     """One ``--after MODE:JOB``: start only when ``job`` has ended so. ``job`` is a job's unique id once accepted."""
 
     job: str
     mode: AfterMode = "ok"
 
 
-class ArraySpec(Value):
+class ArraySpec(Value, frozen=True, kw_only=True):
     """``--array first-last%parallel``: one task per index; ``args`` (from ``--args-from``) holds one argument list per task, by position."""
 
     first: int = 0
@@ -47,7 +47,7 @@ class ArraySpec(Value):
         return self.last - self.first + 1
 
 
-class VolumeMount(Value):
+class VolumeMount(Value, frozen=True, kw_only=True):
     """``--volume name:/path[:ro]``. ``path`` is where a container would see it; on this machine only GPUCTL_VOLUME_<NAME> tells."""
 
     name: str
@@ -55,14 +55,14 @@ class VolumeMount(Value):
     read_only: bool = False
 
 
-class Checkpoint(Value):
+class Checkpoint(Value, frozen=True, kw_only=True):
     """``--checkpoint VOLUME:/dir``: where attempts leave what the next one resumes from."""
 
     volume: str
     dir: str = "/"
 
 
-class SignalBefore(Value):
+class SignalBefore(Value, frozen=True, kw_only=True):
     """``--signal USR1@10m``: this signal to every rank, so long before the job's time limit or its window's end."""
 
     name: str
@@ -74,7 +74,7 @@ class SignalBefore(Value):
         return duration.parse(self.before)
 
 
-class JobSpec(Value):
+class JobSpec(Value, frozen=True, kw_only=True):
     """What to run and what it needs.
 
     ``nodes`` x ``gpus`` is ``-j NxM``. ``script`` with ``args`` is for kind pytorch and ray; ``command`` is a whole argv for kind command
@@ -160,14 +160,14 @@ class JobSpec(Value):
         return quantity.parse_cpu(self.cpus) if self.cpus is not None else None
 
 
-class Metadata(Value):
+class Metadata(Value, frozen=True, kw_only=True):
     """Name and labels. ``name`` is the part a person chose (``llama``); the job's own name gets a tail (``llama-k3f9``)."""
 
     name: str | None = None
     labels: dict[str, str] = {}
 
 
-class JobDocument(Value):
+class JobDocument(Value, frozen=True, kw_only=True):
     """A job file: ``apiVersion: gpuctl.io/v1``, ``kind: Job`` (both always written, both always required)."""
 
     api_version: Literal["gpuctl.io/v1"]

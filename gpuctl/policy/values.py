@@ -17,7 +17,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the scheduler's values."""
 
 
-class After(Frozen):
+class After(Frozen, frozen=True, kw_only=True):
     """A dependency with the present state of the job it names; ``state`` None: that job does not exist (any more)."""
 
     job: str
@@ -26,7 +26,7 @@ class After(Frozen):
     state: State | None
 
 
-class ArrayProgress(Frozen):
+class ArrayProgress(Frozen, frozen=True, kw_only=True):
     """How far an array is: tasks that may start now, tasks that run (or are about to), most at once (None: no limit)."""
 
     ready: int
@@ -34,7 +34,7 @@ class ArrayProgress(Frozen):
     parallel: int | None = None
 
 
-class EndedAttempt(Frozen):
+class EndedAttempt(Frozen, frozen=True, kw_only=True):
     """The last attempt of a job, ended and not yet judged. ``infrastructure``: not the job's own fault (does not use up retries)."""
 
     number: int
@@ -44,7 +44,7 @@ class EndedAttempt(Frozen):
     infrastructure: bool = False
 
 
-class QueueJob(Frozen):
+class QueueJob(Frozen, frozen=True, kw_only=True):
     """A job that waits, or whose last attempt has just ended.
 
     ``pods`` x ``gpus`` is the gang of one task. ``time_limit`` in seconds, None for no end. ``retries_left`` after the attempts that
@@ -78,7 +78,7 @@ class QueueJob(Frozen):
     attempts: int = 0
 
 
-class PodPlace(Frozen):
+class PodPlace(Frozen, frozen=True, kw_only=True):
     """Where one pod of a gang goes. ``devices`` are indices on that node, empty where the place itself assigns them."""
 
     cluster: str
@@ -87,7 +87,7 @@ class PodPlace(Frozen):
     gpus: int = 0
 
 
-class Running(Frozen):
+class Running(Frozen, frozen=True, kw_only=True):
     """A job that holds devices. ``slots`` holds one tuple of pods per task that may run at once (one slot for a job that is no array).
 
     ``ends_at``: the instant by which it must end (time limit), None when unknown.
@@ -109,7 +109,7 @@ class Running(Frozen):
     memory: int = 0
 
 
-class NodeState(Frozen):
+class NodeState(Frozen, frozen=True, kw_only=True):
     """One node with what is free on it now.
 
     ``devices_free`` are indices (empty with ``gpus_free`` set where the place counts only). ``busy`` tells who holds the others, for
@@ -136,7 +136,7 @@ class NodeState(Frozen):
     lends_idle: bool = False
 
 
-class Claim(Frozen):
+class Claim(Frozen, frozen=True, kw_only=True):
     """Somebody else's older job that waits for the same devices (another user's keeper on one workstation): served before ours."""
 
     user: str
@@ -145,7 +145,7 @@ class Claim(Frozen):
     name: str | None = None
 
 
-class Snapshot(Frozen):
+class Snapshot(Frozen, frozen=True, kw_only=True):
     """What is there, at one instant. ``unreachable`` names clusters that could not be read."""
 
     nodes: tuple[NodeState, ...]
@@ -154,28 +154,28 @@ class Snapshot(Frozen):
     unreachable: tuple[str, ...] = ()
 
 
-class Start(Frozen):
+class Start(Frozen, frozen=True, kw_only=True):
     """Start ``job`` now with these slots (one for a job that is no array; up to the array's width else)."""
 
     job: str
     slots: tuple[tuple[PodPlace, ...], ...]
 
 
-class Grow(Frozen):
+class Grow(Frozen, frozen=True, kw_only=True):
     """Give a running array further slots."""
 
     job: str
     slots: tuple[tuple[PodPlace, ...], ...]
 
 
-class Shrink(Frozen):
+class Shrink(Frozen, frozen=True, kw_only=True):
     """A running array gives back so many slots, each when its present task ends."""
 
     job: str
     slots: int
 
 
-class Wait(Frozen):
+class Wait(Frozen, frozen=True, kw_only=True):
     """``job`` stays in line, for this reason; ``expected_start`` only when every job ahead has an end."""
 
     job: str
@@ -184,7 +184,7 @@ class Wait(Frozen):
     ahead: int = 0
 
 
-class Retry(Frozen):
+class Retry(Frozen, frozen=True, kw_only=True):
     """The ended attempt is followed by another one, not before the instant. ``counts``: it uses up one of the user's retries."""
 
     job: str
@@ -193,7 +193,7 @@ class Retry(Frozen):
     reason: Reason
 
 
-class Finish(Frozen):
+class Finish(Frozen, frozen=True, kw_only=True):
     """``job`` ends in this state (its last attempt was judged final, or a dependency can never be satisfied)."""
 
     job: str
@@ -205,7 +205,7 @@ class Finish(Frozen):
 Action = Start | Grow | Shrink | Wait | Retry | Finish
 
 
-class Decision(Frozen):
+class Decision(Frozen, frozen=True, kw_only=True):
     """Every waiting job appears in exactly one action. ``wake_at``: when time alone changes the answer (back-off, window edge)."""
 
     actions: tuple[Action, ...]

@@ -108,9 +108,7 @@ class Volumes(Protocol):
         """Every volume of every cluster."""
         ...
 
-    def create_volume(
-        self, name: str, *, cluster: str | None, size: int | None, access: str | None, storage_class: str | None
-    ) -> Volume:
+    def create_volume(self, name: str, *, cluster: str | None, size: int | None, access: str | None, storage_class: str | None) -> Volume:
         """Create one."""
         ...
 

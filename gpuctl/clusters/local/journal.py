@@ -50,9 +50,7 @@ class Journal:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._seq = 0
 
-    def write(
-        self, what: What, *, task: int | None = None, attempt: int | None = None, rank: int | None = None, **data: Any
-    ) -> Entry:
+    def write(self, what: What, *, task: int | None = None, attempt: int | None = None, rank: int | None = None, **data: Any) -> Entry:
         """Append one entry; it is in the kernel's hands when this returns (a kill -9 cannot lose it, a power cut can)."""
         self._seq += 1
         entry = Entry(seq=self._seq, at=time.time(), what=what, task=task, attempt=attempt, rank=rank, data=data)
