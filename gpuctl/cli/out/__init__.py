@@ -1,0 +1,1 @@
+"""Results to text: tables, JSON, YAML, names, single paths and columns. Pure: values in, text out."""

@@ -1,0 +1,85 @@
+"""What a verb returns: values, not text. One renderer (``cli.out.render``) writes them."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from gpuctl.base.exitcodes import ExitCode
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a cell may know beside its item: the present instant and whether colour is on."""
+
+    now: datetime
+    color: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: the header, upper case; lower-cased it is the name ``-o columns=`` takes.
+        cell: the text of an item's cell; ``?`` for what is unknown.
+        wide: only with ``-o wide``.
+        right: numbers, aligned to the right.
+        shrink: the one free-text column that gives way on a narrow terminal.
+        style: name of a style for the cell (``good``, ``bad``, ``busy``, ``faint``), by item.
+    """
+
+    name: str
+    cell: Callable[[Any, Context], str]
+    wide: bool = False
+    right: bool = False
+    shrink: bool = False
+    style: Callable[[Any], str | None] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A list of objects of one kind.
+
+    ``kind`` is the singular (``Job``); machine formats wrap items as ``{"apiVersion", "kind": "JobList", "items": [...]}``. ``name`` gives the
+    ``-o name`` form of an item (``job/train-k3f9``). ``empty`` is the sentence for stderr. ``footer`` lines follow a table on stderr.
+    """
+
+    kind: str
+    items: Sequence[Any]
+    columns: Sequence[Column]
+    name: Callable[[Any], str]
+    empty: str
+    incomplete: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    footer: Sequence[str] = ()
+    code: int = ExitCode.OK
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class One:
+    """One object. ``text`` is how a person reads it; machine formats print the object itself with apiVersion and kind."""
+
+    kind: str
+    item: Any
+    text: Callable[[Context], str]
+    name: Callable[[Any], str]
+    columns: Sequence[Column] = ()
+    code: int = ExitCode.OK
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Text:
+    """Text for stdout as it is (a script, a help topic, ``job/NAME``)."""
+
+    text: str
+    code: int = ExitCode.OK
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Done:
+    """Nothing more for stdout: what there was went out as a stream."""
+
+    code: int = ExitCode.OK
+
+
+Result = Rows | One | Text | Done

@@ -1,0 +1,132 @@
+"""Everything a verb touches of the world, in one object that a test replaces whole."""
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, BinaryIO, TextIO
+
+from gpuctl.base import clock
+
+if TYPE_CHECKING:
+    from gpuctl.port.pool import Pool
+
+
+def open_profile_pool(session: "Session") -> "Pool":
+    """The pool of the profile that the session names."""
+    from gpuctl import wiring
+
+    return wiring.open_pool(session.profile, env=session.env, cwd=session.cwd)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Session:
+    """Streams, terminal facts, clock, environment and pool of one invocation.
+
+    ``width`` is in columns and counts only on a terminal: a piped table is never cut. ``verbosity`` is ``-v`` minus ``-q``.
+    """
+
+    out: TextIO
+    err: TextIO
+    stdin: TextIO
+    env: Mapping[str, str]
+    cwd: str
+    now: Callable[[], datetime] = clock.now
+    out_tty: bool = False
+    err_tty: bool = False
+    stdin_tty: bool = False
+    width: int = 80
+    color: bool = False
+    err_color: bool = False
+    verbosity: int = 0
+    profile: str | None = None
+    output: str | None = None
+    headers: bool = True
+    request_timeout: float | None = None
+    open_pool: Callable[["Session"], "Pool"] = open_profile_pool
+    _pool: "Pool | None" = dataclasses.field(default=None, repr=False)
+
+    @property
+    def pool(self) -> "Pool":
+        """The pool, opened on first use and kept for this invocation."""
+        if self._pool is None:
+            self._pool = self.open_pool(self)
+        return self._pool
+
+    @property
+    def binary_out(self) -> BinaryIO:
+        """stdout for bytes (log lines may be no text)."""
+        self.out.flush()
+        return self.out.buffer
+
+    def say(self, text: str) -> None:
+        """One line to stderr about what happened (not with ``-q``)."""
+        if self.verbosity >= 0:
+            self.err.write(text.rstrip("\n") + "\n")
+            self.err.flush()
+
+    def detail(self, text: str) -> None:
+        """One line to stderr that only ``-v`` shows."""
+        if self.verbosity >= 1:
+            self.say(text)
+
+    def write(self, text: str) -> None:
+        """What was asked for, to stdout."""
+        self.out.write(text)
+        self.out.flush()
+
+    def close(self) -> None:
+        """Let go of the pool."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+
+def wants_color(env: Mapping[str, str], *, tty: bool) -> bool:
+    """Colour is on for a terminal, or with FORCE_COLOR; NO_COLOR and TERM=dumb turn it off (https://no-color.org)."""
+    if env.get("NO_COLOR"):
+        return False
+    if env.get("FORCE_COLOR"):
+        return True
+    return tty and env.get("TERM") != "dumb"
+
+
+def _tty(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed by whoever started us
+        return False
+
+
+def _present(stream: "TextIO | None", mode: str) -> TextIO:
+    """The stream, or the null device where the parent process closed it (then Python has None)."""
+    return stream if stream is not None else open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 (lives as long as the process)
+
+
+def from_process() -> Session:
+    """The session of this process: its streams, environment and directory."""
+    out, err, stdin = _present(sys.stdout, "w"), _present(sys.stderr, "w"), _present(sys.stdin, "r")
+    for stream in (out, err):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a C locale must not turn a name into a traceback
+            reconfigure(errors="backslashreplace")
+    try:
+        cwd = os.getcwd()
+    except FileNotFoundError:
+        cwd = "/"
+    out_tty, err_tty = _tty(out), _tty(err)
+    return Session(
+        out=out,
+        err=err,
+        stdin=stdin,
+        env=dict(os.environ),
+        cwd=cwd,
+        out_tty=out_tty,
+        err_tty=err_tty,
+        stdin_tty=_tty(stdin),
+        width=shutil.get_terminal_size((80, 24)).columns,
+        color=wants_color(os.environ, tty=out_tty),
+        err_color=wants_color(os.environ, tty=err_tty),
+    )
