@@ -41,8 +41,8 @@ class Column:
 class Rows:
     """A list of objects of one kind.
 
-    ``kind`` is the singular (``Job``); machine formats wrap items as ``{"apiVersion", "kind": "JobList", "items": [...]}``. ``name`` gives the
-    ``-o name`` form of an item (``job/train-k3f9``). ``empty`` is the sentence for stderr. ``footer`` lines follow a table on stderr.
+    ``kind`` is the singular (``Job``); machine formats wrap items in a ``JobList``. ``name`` gives the ``-o name`` form of an item
+    (``job/train-k3f9``). ``empty`` is the sentence for stderr. ``footer`` lines follow a table on stderr.
     """
 
     kind: str

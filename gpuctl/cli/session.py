@@ -1,6 +1,7 @@
 """Everything a verb touches of the world, in one object that a test replaces whole."""
 
 import dataclasses
+import io
 import os
 import shutil
 import sys
@@ -57,7 +58,7 @@ class Session:
 
     @property
     def binary_out(self) -> BinaryIO:
-        """stdout for bytes (log lines may be no text)."""
+        """Standard output for bytes (log lines may be no text)."""
         self.out.flush()
         return self.out.buffer
 
@@ -102,7 +103,7 @@ def _tty(stream: TextIO) -> bool:
 
 def _present(stream: "TextIO | None", mode: str) -> TextIO:
     """The stream, or the null device where the parent process closed it (then Python has None)."""
-    return stream if stream is not None else open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 (lives as long as the process)
+    return stream if stream is not None else io.TextIOWrapper(open(os.devnull, mode + "b"), encoding="utf-8")
 
 
 def from_process() -> Session:

@@ -34,15 +34,8 @@ def parse(text: str | None) -> Format:
         return Format(name=name)
     if name in {"jsonpath", "columns"} and argument:
         return Format(name=name, argument=argument)
+    close = nearest(name, [*PLAIN, "jsonpath=", "columns="])
     raise InvalidInput(
         f"no output format {text}",
-        [
-            Problem(
-                field="--output",
-                message="is no format",
-                got=repr(text),
-                allowed=ALLOWED,
-                nearest=nearest(name, [*PLAIN, "jsonpath=", "columns="]),
-            )
-        ],
+        [Problem(field="--output", message="is no format", got=repr(text), allowed=ALLOWED, nearest=close)],
     )
