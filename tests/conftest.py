@@ -1,0 +1,23 @@
+"""What every test gets: a home of its own, so that no test meets another one, nor the jobs and settings of whoever runs the tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+_OF_THE_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "VIRTUAL_ENV", "CONDA_PREFIX")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh HOME with XDG directories and a lock directory below it; no GPUCTL_* and no terminal settings in the environment."""
+    base = tmp_path_factory.mktemp("home")
+    for name in [*_OF_THE_TERMINAL, *(name for name in os.environ if name.startswith("GPUCTL_"))]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(base))
+    for name in ("STATE_HOME", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME", "RUNTIME_DIR"):
+        directory = base / name.lower()
+        directory.mkdir(mode=0o700)
+        monkeypatch.setenv(f"XDG_{name}", str(directory))
+    monkeypatch.setenv("GPUCTL_LOCK_DIR", str(base / "locks"))
+    return base
