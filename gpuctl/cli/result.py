@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from gpuctl.base.exitcodes import ExitCode
@@ -10,10 +10,15 @@ from gpuctl.base.exitcodes import ExitCode
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a cell may know beside its item: the present instant and whether colour is on."""
+    """What a cell may know beside its item: the present instant, whether colour is on, the zone for instants (None: the machine's)."""
 
     now: datetime
     color: bool = False
+    zone: tzinfo | None = None
+
+    def local(self, at: datetime) -> datetime:
+        """``at`` on the clock that a person reads."""
+        return at.astimezone(self.zone)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from gpuctl.base import clock
 
 if TYPE_CHECKING:
+    from gpuctl.cli.result import Context
+    from gpuctl.config.settings import Settings
     from gpuctl.port.pool import Pool
 
 
@@ -47,6 +49,9 @@ class Session:
     headers: bool = True
     request_timeout: float | None = None
     open_pool: Callable[["Session"], "Pool"] = open_profile_pool
+    plain: bool = False
+    """--no-color was given."""
+    _settings: "Settings | None" = dataclasses.field(default=None, repr=False)
     _pool: "Pool | None" = dataclasses.field(default=None, repr=False)
 
     @property
@@ -55,6 +60,26 @@ class Session:
         if self._pool is None:
             self._pool = self.open_pool(self)
         return self._pool
+
+    @property
+    def settings(self) -> "Settings":
+        """The settings of this invocation, read on first use."""
+        if self._settings is None:
+            from gpuctl.config import settings
+
+            self._settings = settings.load(flags={"profile": self.profile}, env=self.env, cwd=self.cwd)
+        return self._settings
+
+    def context(self) -> "Context":
+        """What the cells of a table may know: the instant, colour (flag, then environment, then settings), and the time zone."""
+        from gpuctl.cli.result import Context
+        from gpuctl.config import keys
+
+        color, zone = self.color, self.settings.get(keys.TIME_ZONE)
+        wish = self.settings.get(keys.COLOR)
+        if wish != "auto" and not self.env.get("NO_COLOR") and not self.env.get("FORCE_COLOR"):
+            color = wish == "always"
+        return Context(now=self.now(), color=color and not self.plain, zone=_zone(zone))
 
     @property
     def binary_out(self) -> BinaryIO:
@@ -83,6 +108,16 @@ class Session:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+
+def _zone(name: str) -> "tzinfo | None":
+    if name == "local":
+        return None
+    if name == "UTC":
+        return timezone.utc
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
 
 
 def wants_color(env: Mapping[str, str], *, tty: bool) -> bool:

@@ -155,8 +155,7 @@ def _apply(session: session_module.Session, values: Mapping[str, Any]) -> None:
     session.headers = not values.get("no_headers", False)
     session.profile = values.get("profile") or session.profile
     session.verbosity += values.get("verbose", 0) - values.get("quiet", 0)
-    if values.get("no_color"):
-        session.color = False
+    session.plain = session.plain or bool(values.get("no_color"))
     if values.get("request_timeout"):
         from gpuctl.cli import values as value_parsers
 

@@ -32,7 +32,7 @@ def listing(items: Sequence[Any], kind: str, incomplete: Mapping[str, str]) -> d
 
 
 def plain(item: Any) -> Any:
-    """Builtins of a value; instants become RFC 3339 text with whole seconds."""
+    """Builtins of a value; instants become RFC 3339 text with whole seconds, absent values are left out."""
     return _times(msgspec.to_builtins(item, builtin_types=(datetime,)))
 
 
@@ -51,7 +51,7 @@ def yaml_text(body: Any) -> str:
 
 def _times(body: Any) -> Any:
     if isinstance(body, dict):
-        return {key: _times(value) for key, value in body.items()}
+        return {key: _times(value) for key, value in body.items() if value is not None}
     if isinstance(body, list | tuple):
         return [_times(value) for value in body]
     if isinstance(body, datetime):

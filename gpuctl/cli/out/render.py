@@ -39,7 +39,7 @@ def text(result: Rows | One, session: Session) -> str:
         InvalidInput: the format, a column or the jsonpath expression is not known.
     """
     chosen = formats.parse(session.output)
-    context = Context(now=session.now(), color=session.color)
+    context = session.context()
     items: Sequence[Any] = result.items if isinstance(result, Rows) else (result.item,)
     if chosen.name == "name":
         return "".join(result.name(item) + "\n" for item in items)

@@ -1,0 +1,127 @@
+"""``gpuctl profile``: which clusters make up the pool."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from gpuctl.base.errors import UsageError
+from gpuctl.cli.result import Column, One, Result, Rows, Text
+from gpuctl.cli.session import Session
+from gpuctl.cli.verb import Noun, Verb
+from gpuctl.config import profiles, settings
+from gpuctl.config.keys import PROFILE
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A profile.")]
+OptionalName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="A profile; the current one without it.")]
+Clusters = Annotated[
+    list[str] | None,
+    typer.Option("--cluster", metavar="KEY=VALUE,...", help="A cluster, in order of preference: kind=local,name=ws,slots=16. Repeatable."),
+]
+Store = Annotated[str, typer.Option("--store", metavar="STORE", help="Where its token lies: keyring, or file (mode 0600).")]
+Use = Annotated[bool, typer.Option("--use", help="Use it from now on.")]
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A profile as it is printed."""
+
+    name: str
+    clusters: tuple[dict[str, Any], ...]
+    source: str
+    store: str
+    current: bool = False
+
+
+def show_all(session: Session) -> Result:
+    """List the profiles; * marks the one in use."""
+    loaded = _settings(session)
+    current = session.profile or loaded.get(PROFILE)
+    items = [_shown(profile, current) for profile in profiles.all_profiles(loaded)]
+    return Rows(kind="Profile", items=items, columns=COLUMNS, name=_name, empty="no profiles")
+
+
+def show(session: Session, name: OptionalName = None) -> Result:
+    """Show a profile with its clusters and their options."""
+    loaded = _settings(session)
+    current = session.profile or loaded.get(PROFILE)
+    found = _shown(profiles.get(loaded, name or session.profile), current)
+    return One(kind="Profile", item=found, text=lambda _: _text(found), name=_name, columns=COLUMNS)
+
+
+def use(session: Session, name: Name) -> Result:
+    """Make a profile the one that commands use from now on."""
+    loaded = _settings(session)
+    profile = profiles.use(loaded, name)
+    session.say(f"{loaded.user_file} now names profile {profile.name}")
+    overriding = loaded.given_by(PROFILE)
+    if overriding and overriding not in (loaded.user_file, "default") and loaded.get(PROFILE) != name:
+        session.say(f"note: {overriding} still says {loaded.get(PROFILE)}, and wins")
+    return Text(text=f"profile/{profile.name}\n")
+
+
+def add(session: Session, name: Name, cluster: Clusters = None, store: Store = "keyring", use_it: Use = False) -> Result:
+    """Write a new profile into your configuration file.
+
+    Each --cluster is one place, the preferred one first. kind=local is this
+    machine (options: slots, devices). A cluster of an installed plug-in
+    names its kind the same way.
+    """
+    if store not in ("keyring", "file"):
+        raise UsageError(f"cannot add profile {name}: no store is called {store}", hint="--store keyring    or: --store file")
+    loaded = _settings(session)
+    profile = profiles.add(loaded, name, cluster or [], store="file" if store == "file" else "keyring")
+    if use_it:
+        profiles.use(_settings(session), name)
+    else:
+        session.say(f"hint: gpuctl profile use {name}")
+    return Text(text=f"profile/{profile.name}\n")
+
+
+def remove(session: Session, name: Name) -> Result:
+    """Take a profile out of your configuration file. Jobs are not touched."""
+    profile = profiles.remove(_settings(session), name)
+    return Text(text=f"profile/{profile.name}\n")
+
+
+def _settings(session: Session) -> settings.Settings:
+    return settings.load(env=session.env, cwd=session.cwd)
+
+
+def _shown(profile: profiles.Profile, current: str) -> Shown:
+    clusters = tuple(
+        {"name": entry.name, "kind": entry.kind, **({"tier": entry.tier} if entry.tier else {}), **entry.options}
+        for entry in profile.clusters
+    )
+    return Shown(name=profile.name, clusters=clusters, source=profile.source, store=profile.store, current=profile.name == current)
+
+
+def _text(profile: Shown) -> str:
+    lines = [f"profile {profile.name}{' (current)' if profile.current else ''}", f"  from {profile.source}"]
+    for cluster in profile.clusters:
+        rest = " ".join(f"{key}={value}" for key, value in cluster.items() if key != "name")
+        lines.append(f"  cluster {cluster['name']}: {rest}")
+    return "\n".join(lines) + "\n"
+
+
+def _name(profile: Shown) -> str:
+    return f"profile/{profile.name}"
+
+
+COLUMNS = (
+    Column(name="NAME", cell=lambda item, _: item.name),
+    Column(name="CURRENT", cell=lambda item, _: "*" if item.current else ""),
+    Column(name="CLUSTERS", cell=lambda item, _: ",".join(cluster["name"] for cluster in item.clusters), shrink=True),
+    Column(name="SOURCE", cell=lambda item, _: item.source),
+)
+
+VERB = Noun(
+    help="Manage profiles: which clusters make up the pool.",
+    verbs={
+        "list": Verb(run=show_all),
+        "show": Verb(run=show),
+        "use": Verb(run=use),
+        "add": Verb(run=add, examples=("gpuctl profile add ws --cluster kind=local,slots=16",)),
+        "remove": Verb(run=remove),
+    },
+    default="list",
+)
