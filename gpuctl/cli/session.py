@@ -21,7 +21,7 @@ def open_profile_pool(session: "Session") -> "Pool":
     """The pool of the profile that the session names."""
     from gpuctl import wiring
 
-    return wiring.open_pool(session.profile, env=session.env, cwd=session.cwd)
+    return wiring.open_pool(session.profile, settings=session.settings, request_timeout=session.request_timeout)
 
 
 @dataclasses.dataclass(kw_only=True)
