@@ -32,6 +32,7 @@ class Column:
         right: numbers, aligned to the right.
         shrink: the one free-text column that gives way on a narrow terminal.
         style: name of a style for the cell (``good``, ``bad``, ``busy``, ``faint``), by item.
+        key: what ``--sort`` orders by (None sorts last); the cell's text without one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Column:
     right: bool = False
     shrink: bool = False
     style: Callable[[Any], str | None] | None = None
+    key: Callable[[Any, Context], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

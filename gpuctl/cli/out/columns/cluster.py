@@ -1,0 +1,47 @@
+"""How clusters look in a list. What an unreachable cluster holds is unknown, never zero."""
+
+from gpuctl.cli.out.columns import cells
+from gpuctl.cli.result import Column
+from gpuctl.model.place import ClusterStatus
+
+_STYLE = {"healthy": "good", "suspect": "busy", "unreachable": "bad", "lost": "bad"}
+
+
+def name(cluster: ClusterStatus) -> str:
+    """The ``-o name`` form."""
+    return f"cluster/{cluster.name}"
+
+
+def _away(cluster: ClusterStatus) -> bool:
+    return cluster.health in {"unreachable", "lost"}
+
+
+def _free(cluster: ClusterStatus) -> str:
+    """``12/16 h100`` for each type of GPU there."""
+    if _away(cluster) and not cluster.total:
+        return cells.UNKNOWN
+    parts = [
+        f"{cluster.free.get(kind, 0) if not _away(cluster) else cells.UNKNOWN}/{total} {kind}"
+        for kind, total in sorted(cluster.total.items())
+    ]
+    return ", ".join(parts) or cells.ABSENT
+
+
+def _shape(cluster: ClusterStatus) -> str:
+    return cells.UNKNOWN if _away(cluster) else cells.present(cluster.largest_shape)
+
+
+COLUMNS = (
+    Column(name="NAME", cell=lambda cluster, _: cluster.name),
+    Column(name="KIND", cell=lambda cluster, _: cluster.kind),
+    Column(name="TIER", cell=lambda cluster, _: cells.present(cluster.tier)),
+    Column(name="HEALTH", cell=lambda cluster, _: cluster.health, style=lambda cluster: _STYLE[cluster.health]),
+    Column(name="NODES", cell=lambda cluster, _: cells.known(cluster.nodes), right=True, key=lambda cluster, _: cluster.nodes),
+    Column(name="FREE", cell=lambda cluster, _: _free(cluster), key=lambda cluster, _: sum(cluster.free.values())),
+    Column(name="FITS", cell=lambda cluster, _: _shape(cluster)),
+    Column(name="NOTE", cell=lambda cluster, _: cells.present(cluster.error), shrink=True),
+    Column(name="VERSION", cell=lambda cluster, _: cells.known(cluster.version), wide=True),
+    Column(name="ENGINES", cell=lambda cluster, _: ",".join(cluster.engines) or cells.ABSENT, wide=True),
+    Column(name="UID", cell=lambda cluster, _: cells.known(cluster.uid), wide=True),
+)
+"""``gpuctl clusters``. FITS is the largest shape that would start now."""
