@@ -52,7 +52,10 @@ VOLUMES = Command(
     commands=(
         Command(path=("volumes", "list"), summary="List them.", flags=(FORMAT, HELP)),
         Command(
-            path=("volumes", "show"), summary="Show one.", flags=(HELP,), arguments=(Argument(value=Value(metavar="NAME", source="volumes")),)
+            path=("volumes", "show"),
+            summary="Show one.",
+            flags=(HELP,),
+            arguments=(Argument(value=Value(metavar="NAME", source="volumes")),),
         ),
     ),
 )
@@ -69,7 +72,6 @@ CASES = [
     ("gpuctl logs ", {"train-k3f9", "tune-2222"}),
     ("gpuctl logs -f tr", {"train-k3f9"}),
     ("gpuctl cancel train-k3f9 tu", {"tune-2222"}),
-    ("gpuctl logs train-k3f9 ", set()),
     ("gpuctl submit -j 4x8 --exclude ", {"node-1", "node-2"}),
     ("gpuctl volumes ", {"list", "show"}),
     ("gpuctl volumes show ", {"data"}),
@@ -113,6 +115,12 @@ def ask(shell: str, place: Path, line: str) -> set[str]:
 def test_offers_exactly_what_fits(shell: str, line: str, expected: set[str], place: Path) -> None:
     shells.need(shell)
     assert ask(shell, place, line) == expected
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_no_names_once_every_argument_is_there(shell: str, place: Path) -> None:
+    shells.need(shell)
+    assert not {each for each in ask(shell, place, "gpuctl logs train-k3f9 ") if not each.startswith("-")}
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])

@@ -80,7 +80,8 @@ function __gpuctl_names --argument-names kind
         set prefix "$prefix"job/
         set cur (string replace job/ '' -- $cur)
     end
-    for name in ((commandline -opc)[1] _complete $kind $cur 2>/dev/null)
+    set -l program (commandline -opc)[1]
+    for name in ($program _complete $kind $cur 2>/dev/null)
         echo "$prefix$name$suffix"
     end
 end

@@ -10,29 +10,29 @@ _HEAD = """\
 """
 
 _ENGINE = r"""
+# Names of one kind (the last argument); what comes before are _arguments' own options for compadd.
 _gpuctl_names() {
-    local kind=$1 suffix=
-    local -a names add
-    shift
+    local kind=$argv[-1]
+    local -a names add=("${(@)argv[1,-2]}")
     case $kind in
         after)
             if ! compset -P '(ok|any|fail):'; then
-                compadd -S '' -- ok: any: fail:
+                compadd "$add[@]" -S '' -- ok: any: fail:
                 return
             fi
             kind=jobs ;;
         job-paths|volume-paths)
             compset -P '*:' && return 1
-            add=(-S ':')
+            add+=(-S ':')
             kind=${kind%-paths}s ;;
         node-list)
             compset -P '*,'
-            add=(-S '' -q)
+            add+=(-S '')
             kind=nodes ;;
     esac
     [[ $kind = jobs ]] && compset -P 'job/'
     names=(${(f)"$(_call_program names ${(q)_gpuctl_program} _complete $kind ${(q)PREFIX} 2>/dev/null)"})
-    compadd $add -a names
+    compadd "$add[@]" -a names
 }
 """
 

@@ -54,6 +54,12 @@ class Argument:
     required: bool = True
     repeat: bool = False
 
+    @property
+    def shown(self) -> str:
+        """As in a usage line: ``JOB``, ``[JOB]``, ``JOB...``."""
+        word = self.value.metavar + ("..." if self.repeat else "")
+        return word if self.required else f"[{word}]"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command:
@@ -64,7 +70,6 @@ class Command:
         summary: one line.
         text: paragraphs of help, plain text.
         examples: command lines, each with what it does.
-        usage: the usage line without the program's name.
         passes: flags end at the first positional argument; what follows belongs to another program.
         default: the verb a noun stands for when no verb follows.
     """
@@ -73,7 +78,6 @@ class Command:
     summary: str
     text: str = ""
     examples: tuple[str, ...] = ()
-    usage: str = ""
     flags: tuple[Flag, ...] = ()
     arguments: tuple[Argument, ...] = ()
     commands: tuple["Command", ...] = ()
@@ -85,6 +89,13 @@ class Command:
     def name(self) -> str:
         """The last word."""
         return self.path[-1]
+
+    @property
+    def usage(self) -> str:
+        """What a call looks like, without the program's name: ``submit [flags] SCRIPT [ARGS...]``."""
+        if self.commands:
+            return " ".join([*self.path, "[VERB]", "[flags]", "[arguments]"])
+        return " ".join([*self.path, "[flags]", *(argument.shown for argument in self.arguments)])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,3 +119,9 @@ def flags_at(command: Command) -> tuple[Flag, ...]:
         return command.flags
     found = next(each for each in command.commands if each.name == command.default)
     return tuple({flag.names: flag for flag in (*command.flags, *found.flags)}.values())
+
+
+def common_flags(program: Program) -> tuple[Flag, ...]:
+    """The flags that every verb takes."""
+    first, *others = [command for command in program.every if not command.commands]
+    return tuple(flag for flag in first.flags if all(flag in verb.flags for verb in others))

@@ -2,12 +2,16 @@
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import gpuctl
 from gpuctl.cli import commands
 from gpuctl.cli.generate.tree import Argument, Command, Flag, Program, Source, Value
+from gpuctl.cli.out.formats import PLAIN
+from gpuctl.cli.topics import TOPICS
 from gpuctl.cli.verb import Noun, Verb
+from gpuctl.config.keys import BY_NAME
 
 _HELP = Flag(names=("-h", "--help"), help="Show this help and exit.")
 
@@ -41,51 +45,53 @@ _BY_METAVAR: dict[str, Source] = {
     "COMMAND": "programs",
     "CMD": "programs",
 }
-_FORMATS = ("table", "wide", "json", "yaml", "name", "csv", "jsonpath=", "columns=")
+_BY_NOUN: dict[tuple[str, str], Source] = {("profile", "NAME"): "profiles", ("volumes", "NAME"): "volumes"}
+_NEW = frozenset({("profile", "add"), ("volumes", "create")})
+"""Verbs whose NAME does not exist yet."""
+_FORMATS = (*PLAIN, "jsonpath=", "columns=")
 
 
 def program() -> Program:
     """The whole command line. Imports every verb."""
-    root = commands.root()
     shown = [(name, entry) for name, entry in commands.TABLE.items() if not entry.hidden]
-    topics = tuple(name for name, _ in shown)
+    words = {("help",): (*(name for name, _ in shown), *TOPICS), ("config", "explain"): tuple(BY_NAME)}
     return Program(
         name="gpuctl",
-        summary=root.help or "",
+        summary=commands.root().help or "",
         version=gpuctl.__version__,
-        commands=tuple(_command(name, entry, verbs=topics) for name, entry in shown),
+        commands=tuple(_command(name, entry, words) for name, entry in shown),
     )
 
 
-def _command(name: str, entry: commands.Entry, *, verbs: tuple[str, ...]) -> Command:
+def _command(name: str, entry: commands.Entry, words: Mapping[tuple[str, ...], tuple[str, ...]]) -> Command:
     verb: Verb | Noun = importlib.import_module(entry.module).VERB
     if isinstance(verb, Verb):
-        return _verb((name,), verb, summary=entry.help, panel=entry.panel, words=verbs if name == "help" else ())
+        return _verb((name,), verb, words, panel=entry.panel, summary=entry.help)
+    below = [(each, inner) for each, inner in verb.verbs.items() if not inner.hidden]
     return Command(
         path=(name,),
         summary=entry.help,
         text=inspect.cleandoc(verb.help),
-        usage=f"{name} [VERB] [ARGS]...",
         flags=(_HELP,),
-        commands=tuple(_verb((name, each), below, panel=entry.panel) for each, below in verb.verbs.items() if not below.hidden),
+        commands=tuple(_verb((name, each), inner, words, panel=entry.panel) for each, inner in below),
         panel=entry.panel,
         default=verb.default,
     )
 
 
-def _verb(path: tuple[str, ...], verb: Verb, *, panel: str, summary: str | None = None, words: tuple[str, ...] = ()) -> Command:
+def _verb(
+    path: tuple[str, ...], verb: Verb, words: Mapping[tuple[str, ...], tuple[str, ...]], *, panel: str, summary: str | None = None
+) -> Command:
     parser: Any = verb.command(path[-1])
     text = inspect.cleandoc(verb.run.__doc__ or "")
-    context = parser.make_context(path[-1], [], resilient_parsing=True)
     shown = [each for each in parser.params if not getattr(each, "hidden", False)]
     return Command(
         path=path,
         summary=summary or text.split("\n\n", 1)[0].replace("\n", " "),
         text=text,
         examples=verb.examples,
-        usage=" ".join([*path, *parser.collect_usage_pieces(context)]),
         flags=(*(_flag(each) for each in shown if each.param_type_name == "option"), _HELP),
-        arguments=tuple(_argument(each, context, words) for each in shown if each.param_type_name == "argument"),
+        arguments=tuple(_argument(each, path, words.get(path, ())) for each in shown if each.param_type_name == "argument"),
         panel=panel,
         passes=verb.pass_through,
     )
@@ -97,28 +103,34 @@ def _flag(option: Any) -> Flag:
     return Flag(
         names=names,
         help=option.help or "",
-        value=_value(option, metavar=option.metavar, flag=max(option.opts, key=len)) if takes_value else None,
+        value=_flag_value(option, max(option.opts, key=len)) if takes_value else None,
         repeat=bool(option.multiple or option.count),
     )
 
 
-def _argument(argument: Any, context: Any, words: tuple[str, ...]) -> Argument:
-    metavar = (argument.metavar or argument.make_metavar(context)).strip("[].").removesuffix("...").strip("[]")
-    value = _value(argument, metavar=metavar)
+def _flag_value(option: Any, name: str) -> Value:
+    choices = _FORMATS if name == "--output" else _choices(option)
+    metavar = option.metavar or "|".join(choices) or name.lstrip("-").upper()
+    named = "=" not in metavar  # KEY=VALUE is no name
+    return Value(metavar=metavar, choices=choices, source=_BY_FLAG.get(name, _BY_METAVAR.get(metavar)) if named and not choices else None)
+
+
+def _argument(argument: Any, path: tuple[str, ...], words: tuple[str, ...]) -> Argument:
+    metavar = (argument.metavar or argument.name.upper()).strip("[].")
+    choices = words or _choices(argument)
+    source: Source | None = None
+    if not choices and path not in _NEW:
+        word = metavar.split(":", 1)[0].split("|", 1)[0]
+        source = _BY_NOUN.get((path[0], word), _BY_METAVAR.get(word))
+        if source == "jobs" and ":" in metavar:
+            source = "job-paths"
     return Argument(
-        value=Value(metavar=value.metavar, choices=value.choices or words, source=value.source),
+        value=Value(metavar=metavar, choices=choices, source=source),
         help=argument.help or "",
         required=argument.required,
         repeat=argument.nargs == -1,
     )
 
 
-def _value(parameter: Any, *, metavar: str | None, flag: str | None = None) -> Value:
-    choices = tuple(str(getattr(each, "value", each)) for each in getattr(parameter.type, "choices", ()))
-    if flag == "--output" and not choices:
-        choices = _FORMATS
-    word = metavar or ("|".join(choices) if choices else (flag or parameter.name).lstrip("-").upper())
-    source = None if choices else _BY_FLAG.get(flag or "") or _BY_METAVAR.get(word.split(":", 1)[0].rstrip("."))
-    if source == "jobs" and ":" in word:
-        source = "job-paths"
-    return Value(metavar=word, choices=choices, source=source)
+def _choices(parameter: Any) -> tuple[str, ...]:
+    return tuple(str(getattr(each, "value", each)) for each in getattr(parameter.type, "choices", ()))
