@@ -1,0 +1,170 @@
+"""DirectPool: the Pool port over the clusters of a profile, with nothing resident in between."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
+from gpuctl.model.job import Job
+from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.reason import Explanation
+from gpuctl.pool import checks, following, listings, planning, resolve, submit, volumes, waiting
+from gpuctl.pool.members import Members
+from gpuctl.port.capability import Capability
+from gpuctl.port.cluster import Check, Cluster
+from gpuctl.port.stream import Stop
+
+
+class DirectPool:
+    """The pool of a profile. See :mod:`gpuctl.port.pool` for its promises.
+
+    Args:
+        members: the clusters, in the profile's order.
+        user: whose jobs are mine.
+        profile: the profile's name, for messages.
+    """
+
+    def __init__(self, members: Members, *, user: str, profile: str = "") -> None:
+        self.members = members
+        self.profile = profile
+        self._user = user
+
+    def __repr__(self) -> str:
+        """Profile and clusters."""
+        return f"<DirectPool {self.profile}: {', '.join(member.name for member in self.members.all)}>"
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What at least one of its clusters keeps."""
+        return frozenset().union(*(member.cluster.capabilities for member in self.members.all))
+
+    def close(self) -> None:
+        """Let go of connections; jobs go on."""
+        self.members.close()
+
+    def me(self) -> str:
+        """The user this pool takes me for."""
+        return self._user
+
+    # Jobs
+
+    def submit(self, submission: Submission) -> Submitted:
+        """Accept a job on the best cluster, or raise with nothing left behind."""
+        choice = submit.choose(self.members, submission, user=self._user)
+        submitted = choice.member.cluster.launch(choice.submission)
+        return msgspec.structs.replace(submitted, notes=(*choice.notes, *submitted.notes)) if choice.notes else submitted
+
+    def plan(self, submission: Submission) -> Plan:
+        """Where, when, cost; submits nothing."""
+        return planning.plan(self.members, submit.choose(self.members, submission, user=self._user))
+
+    def jobs(self, query: JobQuery) -> Listing[Job]:
+        """Matching jobs of every cluster, unfinished first, then newest first."""
+        return listings.jobs(self.members, query)
+
+    def history(self, query: JobQuery) -> Listing[Job]:
+        """What I ran, newest first."""
+        return listings.history(self.members, query, user=self._user)
+
+    def job(self, ref: str | None) -> Job:
+        """One job with all attempts and its timeline."""
+        located = resolve.locate(self.members, ref, user=self._user)
+        return located.job if located.job is not None else located.member.cluster.job(located.ref)
+
+    def explain(self, ref: str | None) -> Explanation:
+        """Why it stands where it stands."""
+        cluster, name = self._find(ref)
+        return cluster.explain(name)
+
+    def cancel(self, ref: str, *, grace_seconds: int | None = None) -> Changed:
+        """End it; idempotent."""
+        cluster, name = self._find(resolve.plain(ref), sure=True)
+        return cluster.stop(name, grace_seconds=grace_seconds)
+
+    def update(self, ref: str, change: JobChange) -> Changed:
+        """Change a live job."""
+        cluster, name = self._find(resolve.plain(ref), sure=True)
+        return cluster.update(name, change)
+
+    def wait(self, refs: Sequence[str | None], *, stop: Stop, timeout: float | None) -> Iterable[Job]:
+        """Yield each job once it is final, over all clusters in the order in which they end."""
+        return waiting.wait(self.members, refs, user=self._user, stop=stop, timeout=timeout)
+
+    # Streams
+
+    def logs(self, ref: str | None, query: LogQuery, *, stop: Stop) -> Iterator[bytes]:
+        """Rendered lines of all selected ranks, merged by time."""
+        cluster, name = self._find(ref)
+        return following.stream(cluster, name, query, stop=stop)
+
+    def exec(self, ref: str | None, target: ExecTarget, argv: Sequence[str], *, tty: bool) -> int:
+        """Run a program inside; its exit status."""
+        cluster, name = self._find(ref)
+        return cluster.exec(name, target, argv, tty=tty)
+
+    def copy_out(self, ref: str | None, path: str, destination: str) -> int:
+        """Copy out of the job's working directory; bytes written."""
+        cluster, name = self._find(ref)
+        return cluster.copy_out(name, path, destination)
+
+    def forward(self, ref: str | None, *, remote: str, local_port: int | None, stop: Stop) -> Iterable[Forward]:
+        """Open a port-forward and keep it until ``stop``."""
+        cluster, name = self._find(ref)
+        return cluster.forward(name, remote=remote, local_port=local_port, stop=stop)
+
+    # Inventory and accounts
+
+    def clusters(self) -> Listing[ClusterStatus]:
+        """Every cluster of the profile, also those that do not answer."""
+        return listings.clusters(self.members)
+
+    def nodes(self) -> Listing[Node]:
+        """Every node."""
+        return listings.flat(self.members, lambda cluster: cluster.nodes())
+
+    def top(self, ref: str | None) -> Listing[Sample]:
+        """What runs now and what it uses: every job of mine, or each rank of one."""
+        if ref is None:
+            return listings.flat(self.members, lambda cluster: cluster.top(None))
+        cluster, name = self._find(ref)
+        return cluster.top(name)
+
+    def usage(self, query: JobQuery) -> Listing[UsageRow]:
+        """GPU-seconds by user, day and state."""
+        return listings.flat(self.members, lambda cluster: cluster.usage(query))
+
+    def checks(self) -> Sequence[Check]:
+        """What ``doctor`` shows."""
+        return checks.checks(self.members)
+
+    # Volumes
+
+    def volumes(self) -> Listing[Volume]:
+        """Every volume of every cluster."""
+        return listings.flat(self.members, lambda cluster: cluster.volumes())
+
+    def create_volume(self, name: str, *, cluster: str | None, size: int | None, access: str | None, storage_class: str | None) -> Volume:
+        """Create one, on the first cluster that keeps volumes unless one is named."""
+        return volumes.for_new(self.members, cluster).create_volume(name, size=size, access=access, storage_class=storage_class)
+
+    def delete_volume(self, name: str, *, cluster: str | None) -> Volume:
+        """Delete it; what it was."""
+        home, volume = volumes.read(self.members, name, cluster)
+        home.delete_volume(name)
+        return volume
+
+    def volume_files(self, name: str, path: str, *, cluster: str | None) -> Listing[VolumeFile]:
+        """What lies below ``path``."""
+        return volumes.home(self.members, name, cluster).volume_files(name, path)
+
+    def put_file(self, name: str, source: str, path: str, *, cluster: str | None) -> int:
+        """Copy into it; bytes written."""
+        return volumes.home(self.members, name, cluster).put_file(name, source, path)
+
+    def get_file(self, name: str, path: str, destination: str, *, cluster: str | None) -> int:
+        """Copy out of it; bytes written."""
+        return volumes.home(self.members, name, cluster).get_file(name, path, destination)
+
+    def _find(self, ref: str | None, *, sure: bool = False) -> tuple[Cluster, str]:
+        located = resolve.locate(self.members, ref, user=self._user, sure=sure)
+        return located.member.cluster, located.ref

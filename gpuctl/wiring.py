@@ -1,0 +1,125 @@
+"""The composition root: a profile becomes a pool. The only module that names configuration and clusters together.
+
+Kinds of clusters are strings, imported only when a profile uses them. The table below answers without scanning the installed
+distributions (which costs more than everything else a listing does); the entry-point group ``gpuctl.clusters`` adds the kinds of others.
+"""
+
+import importlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from gpuctl.base.errors import GpuctlError, UsageError, nearest
+from gpuctl.config import keys, profiles
+from gpuctl.config.settings import Settings, load
+
+if TYPE_CHECKING:
+    from gpuctl.config.profiles import ClusterEntry
+    from gpuctl.pool.direct import DirectPool
+    from gpuctl.port.cluster import Cluster, ClusterFactory
+
+KINDS: dict[str, str] = {"local": "gpuctl.clusters.local.cluster:build"}
+"""Kinds that come with gpuctl: ``module:function``, a ``port.cluster.ClusterFactory``."""
+
+ENTRY_POINTS = "gpuctl.clusters"
+
+_TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.SLOTS, keys.LOG_LIMIT, keys.USER)
+"""Settings that become options of a ``local`` cluster where somebody gave them; the profile's own options are stronger."""
+
+
+def open_pool(
+    profile: str | None = None,
+    *,
+    settings: Settings | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    request_timeout: float | None = None,
+) -> "DirectPool":
+    """The pool of a profile, not yet talking to anything.
+
+    Args:
+        profile: its name, the one in use by default.
+        settings: already loaded ones; else they are read from ``env`` and upwards from ``cwd``.
+        env: the environment, ``os.environ`` by default.
+        cwd: where the project file is looked for.
+        request_timeout: seconds that one cluster may take to answer, the setting's by default.
+
+    Raises:
+        NotFoundError: no such profile.
+        InvalidInput: configuration, profile or an option of a cluster is wrong.
+        UsageError: ``unknown-kind``, a cluster of a kind that is not installed.
+    """
+    from gpuctl.pool.direct import DirectPool
+    from gpuctl.pool.members import Member, Members
+
+    settings = settings if settings is not None else load(flags={"profile": profile}, env=env, cwd=cwd)
+    chosen = profiles.get(settings, profile)
+    members = tuple(
+        Member(cluster=build_cluster(entry, settings), name=entry.name, kind=entry.kind, tier=entry.tier) for entry in chosen.clusters
+    )
+    deadline = request_timeout if request_timeout is not None else settings.get(keys.REQUEST_TIMEOUT)
+    return DirectPool(Members(members, deadline=deadline), user=user_name(settings), profile=chosen.name)
+
+
+def build_cluster(entry: "ClusterEntry", settings: Settings) -> "Cluster":
+    """One cluster of a profile, from its options and the settings that concern its kind."""
+    options = dict(entry.options)
+    if entry.kind == "local":
+        given = {key.name: str(settings.get(key)) for key in _TO_LOCAL if settings.given_by(key) is not None}
+        options = {**given, **options}
+    if entry.tier is not None:
+        options["tier"] = entry.tier
+    return _factory(entry)(entry.name, options)
+
+
+def installed_kinds() -> tuple[str, ...]:
+    """Every kind of cluster that could be built here, by name. Slow: it scans the installed distributions."""
+    return tuple(sorted({*KINDS, *_entry_points()}))
+
+
+def user_name(settings: Settings) -> str:
+    """The name under which jobs are recorded: the setting, else the account's name, else its number."""
+    given = settings.get(keys.USER)
+    if given is not None:
+        return given
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _factory(entry: "ClusterEntry") -> "ClusterFactory":
+    target = KINDS.get(entry.kind) or _entry_points().get(entry.kind)
+    if target is None:
+        kinds = installed_kinds()
+        close = nearest(entry.kind, kinds)
+        raise UsageError(
+            f"cannot build cluster {entry.name}: no kind {entry.kind} is installed (installed: {', '.join(kinds)})",
+            code="unknown-kind",
+            hint=f"did you mean kind={close}?" if close else "gpuctl profile show",
+        )
+    return cast("ClusterFactory", _load(target, entry))
+
+
+def _load(target: str, entry: "ClusterEntry") -> Any:
+    module, _, name = target.partition(":")
+    if target not in KINDS.values():
+        # Somebody else's package: whatever goes wrong while it loads is told as that, not as a traceback of ours.
+        try:
+            return getattr(importlib.import_module(module), name)
+        except Exception as error:
+            raise GpuctlError(
+                f"cannot load cluster {entry.name} of kind {entry.kind} from {target}",
+                code="kind-broken",
+                cause=f"{type(error).__name__}: {error}",
+                hint="gpuctl profile list",
+            ) from error
+    return getattr(importlib.import_module(module), name)
+
+
+def _entry_points() -> dict[str, str]:
+    from importlib import metadata
+
+    return {point.name: point.value for point in metadata.entry_points(group=ENTRY_POINTS)}
