@@ -52,18 +52,20 @@ class Verb:
         examples: lines that begin the help, each a command and what it does.
         pass_through: everything after the first positional argument belongs to another program (submit, run, exec).
         hidden: left out of help and completion.
+        parser: the class of its parser, where a verb reads its arguments in a way of its own.
     """
 
     run: Callable[..., Result]
     examples: tuple[str, ...] = ()
     pass_through: bool = False
     hidden: bool = False
+    parser: "type[PlainCommand] | None" = None
 
     def command(self, name: str) -> TyperCommand:
         """The parser of this verb."""
         info = CommandInfo(
             name=name,
-            cls=PlainCommand,
+            cls=self.parser or PlainCommand,
             callback=_with_common(self.run),
             help=_help(self.run, self.examples),
             hidden=self.hidden,

@@ -4,6 +4,7 @@ Durations and amounts stay in the spelling people use (``6h``, ``64Gi``); the pr
 of a spec.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -29,22 +30,26 @@ class Dependency(Value, frozen=True, kw_only=True):
 
 
 class ArraySpec(Value, frozen=True, kw_only=True):
-    """``--array first-last%parallel``: one task per index; ``args`` (from ``--args-from``) holds one argument list per task, by position."""
+    """``--array first-last%parallel``: one task per index; ``args`` (from ``--args-from``) holds one argument list per task, by position.
+
+    ``only``: these indices alone, ascending and within first to last (``--array 1,5,9``, or what is left of an array to run again).
+    """
 
     first: int = 0
     last: int = 0
     parallel: int | None = None
     args: tuple[tuple[str, ...], ...] = ()
+    only: tuple[int, ...] = ()
 
     @property
-    def indices(self) -> range:
+    def indices(self) -> Sequence[int]:
         """Every task's index, in the order in which they start."""
-        return range(self.first, self.last + 1)
+        return self.only or range(self.first, self.last + 1)
 
     @property
     def count(self) -> int:
         """How many tasks there are."""
-        return self.last - self.first + 1
+        return len(self.only) or self.last - self.first + 1
 
 
 class VolumeMount(Value, frozen=True, kw_only=True):
