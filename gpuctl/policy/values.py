@@ -35,20 +35,25 @@ class ArrayProgress(Frozen, frozen=True, kw_only=True):
 
 
 class EndedAttempt(Frozen, frozen=True, kw_only=True):
-    """The last attempt of a job, ended and not yet judged. ``infrastructure``: not the job's own fault (does not use up retries)."""
+    """The last attempt of a job, ended and not yet judged. ``infrastructure``: not the job's own fault (does not use up retries).
+
+    ``began``: whether the job's own program ran at all (a process of it was started).
+    """
 
     number: int
     state: State
     at: datetime
     exit: Exit | None = None
     infrastructure: bool = False
+    began: bool = True
 
 
 class QueueJob(Frozen, frozen=True, kw_only=True):
     """A job that waits, or whose last attempt has just ended.
 
-    ``pods`` x ``gpus`` is the gang of one task. ``time_limit`` in seconds, None for no end. ``retries_left`` after the attempts that
-    counted. ``not_before`` comes from back-off. ``devices``: only these device indices may be used (``--devices``).
+    ``pods`` x ``gpus`` is the gang of one task. ``time_limit`` in seconds, None for no end. ``retries`` is what was asked for,
+    ``retries_left`` what is left of it after the attempts that counted; ``attempts`` began so far. ``not_before`` comes from back-off.
+    ``devices``: only these device indices may be used (``--devices``).
     """
 
     id: str
@@ -73,6 +78,7 @@ class QueueJob(Frozen, frozen=True, kw_only=True):
     not_before: datetime | None = None
     array: ArrayProgress | None = None
     ended: EndedAttempt | None = None
+    retries: int = 0
     retries_left: int = 0
     requeue: bool = False
     attempts: int = 0
@@ -90,7 +96,8 @@ class PodPlace(Frozen, frozen=True, kw_only=True):
 class Running(Frozen, frozen=True, kw_only=True):
     """A job that holds devices. ``slots`` holds one tuple of pods per task that may run at once (one slot for a job that is no array).
 
-    ``ends_at``: the instant by which it must end (time limit), None when unknown.
+    ``ends_at``: the instant by which it must end (time limit), None when unknown. ``shrinking``: how many of the slots have been asked back
+    already and are given back when their tasks end.
     """
 
     id: str
@@ -101,19 +108,26 @@ class Running(Frozen, frozen=True, kw_only=True):
     slots: tuple[tuple[PodPlace, ...], ...] = ()
     ends_at: datetime | None = None
     array: ArrayProgress | None = None
+    shrinking: int = 0
     pods: int = 1
     gpus: int = 1
     gpu_type: str | None = None
     devices: tuple[int, ...] = ()
     cpu_millis: int = 0
     memory: int = 0
+    team: str | None = None
+    tier: Tier = "any"
+    cluster: str | None = None
+    exclude: tuple[str, ...] = ()
+    preemptible: bool = False
 
 
 class NodeState(Frozen, frozen=True, kw_only=True):
     """One node with what is free on it now.
 
     ``devices_free`` are indices (empty with ``gpus_free`` set where the place counts only). ``busy`` tells who holds the others, for
-    sentences: ``"held by anna, pid 4242"`` by device index.
+    sentences: ``"held by anna, pid 4242"`` by device index; only foreign processes, not our own jobs. ``gpu_type`` None or ``slot``: the
+    devices are process slots.
     """
 
     cluster: str
