@@ -1,0 +1,121 @@
+"""``gpuctl doctor``: what works here, what does not, and the command that mends it."""
+
+import os
+import platform
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+
+import gpuctl
+from gpuctl.base.errors import GpuctlError
+from gpuctl.base.exitcodes import ExitCode
+from gpuctl.cli.result import Column, Result, Rows
+from gpuctl.cli.session import Session
+from gpuctl.cli.verb import Verb
+
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 when there is a problem (for scripts).")]
+
+_WRITTEN_BY_HAND = {
+    "bash": "~/.local/share/bash-completion/completions/gpuctl",
+    "zsh": "~/.local/share/zsh/site-functions/_gpuctl",
+    "fish": "~/.config/fish/completions/gpuctl.fish",
+}
+_LINKED = ("share/bash-completion/completions/gpuctl", "share/zsh/site-functions/_gpuctl", "share/fish/vendor_completions.d/gpuctl.fish")
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One thing that was looked at. ``verdict``: ``ok``, ``note`` or ``problem``; ``fix``: a command that mends it."""
+
+    name: str
+    verdict: str
+    text: str
+    fix: str | None = None
+
+
+def run(session: Session, strict: Strict = False) -> Result:
+    """Check this installation, this machine and every cluster of the pool.
+
+    Nothing is changed. Each line that is not ok comes with the command that
+    mends it.
+    """
+    lines = [_installation(), *_interpreters(session), _completion(session), *_pool(session)]
+    problems = sum(line.verdict == "problem" for line in lines)
+    fixes = [f"{line.name}: {line.fix}" for line in lines if line.fix and line.verdict != "ok"]
+    footer = (["", "to mend:", *(f"  {fix}" for fix in fixes)] if fixes else []) if session.verbosity >= 0 else []
+    return Rows(
+        kind="Check",
+        items=lines,
+        columns=COLUMNS,
+        name=lambda line: f"check/{line.name.replace(' ', '-')}",
+        empty="",
+        footer=footer,
+        code=ExitCode.FAILED if strict and problems else ExitCode.OK,
+    )
+
+
+def _installation() -> Line:
+    where = os.path.dirname(os.path.dirname(os.path.abspath(gpuctl.__file__)))
+    return Line(name="gpuctl", verdict="ok", text=f"{gpuctl.__version__} on Python {platform.python_version()}, in {where}")
+
+
+def _interpreters(session: Session) -> Iterator[Line]:
+    from gpuctl import wiring
+
+    found = wiring.interpreters(session.env, session.cwd)
+    if not found:
+        yield Line(name="python", verdict="problem", text="no Python was found for jobs", fix="gpuctl submit --python /path/to/python ...")
+    for position, interpreter in enumerate(found):
+        modules = ", ".join(name if present else f"no {name}" for name, present in interpreter.modules.items())
+        chosen = "used for jobs" if position == 0 else interpreter.why
+        lacks_torch = position == 0 and not interpreter.modules.get("torch", False)
+        yield Line(
+            name="python",
+            verdict="note" if lacks_torch else "ok",
+            text=f"{interpreter.path} ({chosen}): {modules}",
+            fix=interpreter.install("torch") if lacks_torch else None,
+        )
+
+
+def _completion(session: Session) -> Line:
+    shell = os.path.basename(session.env.get("SHELL", ""))
+    if shell not in _WRITTEN_BY_HAND:
+        return Line(name="completion", verdict="note", text=f"no completion for the shell {shell or '(SHELL is not set)'}")
+    by_hand = os.path.expanduser(_WRITTEN_BY_HAND[shell])
+    data = session.env.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    roots = (os.path.expanduser("~/.local"), os.path.dirname(data), "/usr/local", "/usr")
+    places = [by_hand, *(os.path.join(root, linked) for root in roots for linked in _LINKED if shell in linked)]
+    for place in places:
+        if os.path.exists(place):
+            return Line(name="completion", verdict="ok", text=f"{shell}: {place}")
+    return Line(
+        name="completion",
+        verdict="note",
+        text=f"{shell} does not complete gpuctl yet",
+        fix=f"mkdir -p {os.path.dirname(_WRITTEN_BY_HAND[shell])} && gpuctl completion {shell} > {_WRITTEN_BY_HAND[shell]}",
+    )
+
+
+def _pool(session: Session) -> Iterator[Line]:
+    try:
+        checks = session.pool.checks()
+    except GpuctlError as error:
+        yield Line(name="pool", verdict="problem", text=error.message, fix=error.hint)
+        return
+    for check in checks:
+        yield Line(name=check.name, verdict=check.verdict, text=check.text, fix=check.fix)
+
+
+def _style(line: Line) -> str:
+    return {"ok": "good", "note": "busy"}.get(line.verdict, "bad")
+
+
+COLUMNS = (
+    Column(name="CHECK", cell=lambda line, _: line.name),
+    Column(name="VERDICT", cell=lambda line, _: line.verdict, style=_style),
+    Column(name="FOUND", cell=lambda line, _: line.text),
+    Column(name="FIX", cell=lambda line, _: line.fix or "", wide=True),
+)
+
+VERB = Verb(run=run)
