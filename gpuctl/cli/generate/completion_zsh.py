@@ -52,7 +52,7 @@ def script(program: Program) -> str:
     for command in program.commands:
         parts.append(_group(command, flags=tuple(_flags(command))) if command.commands else _verb(command))
         parts += [_verb(below) for below in command.commands]
-    return "\n".join([*parts]) + _ENGINE + _TAIL
+    return "\n".join(parts) + _ENGINE + _TAIL
 
 
 def _function(path: tuple[str, ...]) -> str:
@@ -69,11 +69,11 @@ def _verb(command: Command) -> str:
 
 def _group(command: Command, *, flags: tuple[str, ...]) -> str:
     rows = "\n".join(f"                {_single(_escape(each.name) + ':' + each.summary)}" for each in command.commands)
-    program = "" if command.path else "_gpuctl_program=$words[1] "
+    program = "" if command.path else " _gpuctl_program=$words[1]"
     specs = " \\\n        ".join(["_arguments -C -s -S", *flags, "'1: :->verb'", "'*:: :->rest'"])
     name = _function(command.path)
     return f"""{name}() {{
-    local curcontext=$curcontext state state_descr line {program}
+    local curcontext=$curcontext state state_descr line{program}
     typeset -A opt_args
     {specs} && return
     case $state in
