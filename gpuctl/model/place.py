@@ -36,6 +36,8 @@ class Device(Seen, frozen=True, kw_only=True):
     memory_used: int | None = None
     utilisation: int | None = None
     serial: str | None = None
+    name: str | None = None
+    """The driver's full product name (``NVIDIA H100 80GB HBM3``); ``type`` is the short one that ``--gpu-type`` takes."""
     holder: Holder | None = None
     """None: free."""
 
