@@ -1,9 +1,9 @@
-"""Types of log streams between a cluster and a pool.
+r"""Types of log streams between a cluster and a pool.
 
 A cluster hands over *records*: bytes of whole lines, each of which begins with a header of fixed width. A pool merges the records of
 all ranks by time, folds and renders them. Working on blocks of bytes rather than on one object per line is what reads logs at 100 MB/s.
 
-Record format, version 1, one per line, ``\\n`` at the end and nowhere else::
+Record format, version 1, one per line, ``\n`` at the end and nowhere else::
 
     2026-03-01T12:00:00.123456789Z oF text of the line
     |---------- 30 bytes --------|||  |
@@ -28,7 +28,7 @@ class RankLog(Protocol):
         1. ``blocks`` yields bytes that end at a record's end; a record is never torn, also while it is being written.
         2. Records of one rank never go back in time by the header's instant.
         3. With ``follow`` the iterator goes on until the attempt has ended and everything was read; an empty block says "nothing new",
-           at least every 0.2 s, so that a reader of several logs can move on.
+           within 0.2 s and at once where that can be known, so that a reader of several logs can move on. It is the reader who sleeps.
         4. What rotation or loss took is told once, as a ``g`` record that says how much.
     """
 
@@ -39,12 +39,16 @@ class RankLog(Protocol):
     task: int | None
     attempt: int
 
-    def blocks(self, *, since: str | None, follow: bool) -> Iterator[bytes]:
-        """Records at or after ``since`` (an instant in the header's own format), in blocks of up to 1 MiB."""
+    def blocks(self, *, since: str | None, follow: bool, tail: int | None = None) -> Iterator[bytes]:
+        """Records at or after ``since`` (an instant in the header's own format), in blocks of up to 1 MiB.
+
+        With ``tail``, of what is there now only the last so many lines; then, with ``follow``, what comes, nothing twice and nothing lost
+        between. Without ``follow`` it ends where the log ended when it was called, also while more is being written.
+        """
         ...
 
     def tail(self, lines: int) -> bytes:
-        """The last ``lines`` whole records."""
+        """The records of the last ``lines`` lines that are there now."""
         ...
 
 

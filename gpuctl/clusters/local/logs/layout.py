@@ -63,6 +63,33 @@ def found(directory: str) -> Iterator[tuple[LogName, int]]:
         return
 
 
-def segments(directory: str, name: LogName) -> list[int]:
-    """The numbers of the segments of ``name`` that are kept, oldest first."""
-    return sorted(number for other, number in found(directory) if other == name)
+class Segments:
+    """The files of one log."""
+
+    def __init__(self, directory: str, name: LogName) -> None:
+        self.directory = directory
+        self.name = name
+
+    def kept(self) -> list[int]:
+        """The numbers of the segments that are there, oldest first."""
+        return sorted(number for name, number in found(self.directory) if name == self.name)
+
+    def path(self, number: int) -> str:
+        """The path of segment ``number``."""
+        return os.path.join(self.directory, self.name.segment(number))
+
+    def open(self, number: int) -> int | None:
+        """Segment ``number`` open for reading, None if it is not there."""
+        try:
+            return os.open(self.path(number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+
+    def end(self) -> tuple[int, int]:
+        """The last segment and its size now; (0, 0) for a log without any."""
+        for number in reversed(self.kept()):
+            try:
+                return number, os.stat(self.path(number)).st_size
+            except FileNotFoundError:
+                continue
+        return 0, 0

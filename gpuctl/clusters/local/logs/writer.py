@@ -16,7 +16,7 @@ import os
 import time
 
 from gpuctl.base import quantity
-from gpuctl.clusters.local.logs.layout import LogName, segments
+from gpuctl.clusters.local.logs.layout import LogName, Segments
 from gpuctl.port.stream import HEADER
 
 PART = 64 * 1024
@@ -40,8 +40,7 @@ class RankWriter:
     """
 
     def __init__(self, directory: str, name: LogName, *, limit: int = LIMIT) -> None:
-        self._directory = directory
-        self._name = name
+        self._files = Segments(directory, name)
         self._half = max(limit // 2, _SMALLEST_SEGMENT)
         self._limit = limit
         self._pending: dict[bytes, bytearray] = {b"o": bytearray(), b"e": bytearray()}
@@ -52,7 +51,7 @@ class RankWriter:
         self._lost = 0
         self._lost_why = ""
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        kept = segments(directory, name)
+        kept = self._files.kept()
         self._number = kept[-1] if kept else 0
         self._fd = self._open(self._number)
         self._size, self._text = self._resume() if kept else (0, 0)
@@ -157,7 +156,7 @@ class RankWriter:
         self._number += 1
         if self._number >= 2:
             try:
-                os.unlink(os.path.join(self._directory, self._name.segment(self._number - 2)))
+                os.unlink(self._files.path(self._number - 2))
             except FileNotFoundError:
                 pass
         text = f"{self._text} bytes of earlier output were dropped (log limit {quantity.memory(self._limit)})"
@@ -166,8 +165,7 @@ class RankWriter:
         self._text = before
 
     def _open(self, number: int) -> int:
-        path = os.path.join(self._directory, self._name.segment(number))
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return os.open(self._files.path(number), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def _resume(self) -> tuple[int, int]:
         """Go on in a file that an earlier writer left: cut a torn record off, take over its instant. Its size and all text so far."""
