@@ -120,6 +120,8 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
         fold: fold identical lines of several ranks that came together.
         prefix: put ``[rank] `` before each line.
         timestamps: put the instant before each line.
+        as_json: one JSON object a line instead (``at``, ``rank``, ``node``, ``attempt``, ``task``, ``stream``, ``text``); nothing is
+            folded or prefixed.
     """
 
     ranks: frozenset[int] | None = None
@@ -134,6 +136,7 @@ class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
     fold: bool = True
     prefix: bool | None = None
     timestamps: bool = False
+    as_json: bool = False
 
 
 Mode = Literal["all", "node", "rank"]

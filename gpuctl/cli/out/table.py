@@ -33,6 +33,12 @@ def display_width(text: str) -> int:
     return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
+def styled(text: str, style: str | None) -> str:
+    """``text`` in the colour of a style's name; as it is without one."""
+    code = _STYLES.get(style or "")
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
 def cut(text: str, width: int) -> str:
     """``text`` in at most ``width`` columns, with an ellipsis where something is missing."""
     if display_width(text) <= width:
@@ -66,8 +72,7 @@ def _line(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column], 
     for index, (text, width, column) in enumerate(zip(row, widths, columns, strict=True)):
         shown = cut(text, width)
         padding = " " * (width - display_width(shown))
-        style = _STYLES.get(styles[index] or "") if styles else None
-        if style:
-            shown = f"\x1b[{style}m{shown}\x1b[0m"
+        if styles:
+            shown = styled(shown, styles[index])
         parts.append(padding + shown if column.right else shown + padding)
     return _GAP.join(parts).rstrip()

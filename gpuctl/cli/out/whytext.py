@@ -1,0 +1,59 @@
+"""An explanation as a person reads it: the sentence first, then what it rests on, what to do, and what else is worth knowing."""
+
+import textwrap
+
+from gpuctl.cli.result import Context
+from gpuctl.model.job import Job
+from gpuctl.model.reason import Evidence, Explanation, Reason
+
+_WIDTH = 80
+
+
+def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str:
+    """The whole answer. ``wrap``: break long lines at 80 columns (a terminal)."""
+    reason = found.reason
+    parts = [_block(f"job/{job.name} is {_standing(job)}: {_sentence(reason)}", "", wrap=wrap)]
+    if found.evidence:
+        parts += ["\nEvidence\n", *(_block(_evidence(fact, context), "  ", wrap=wrap) for fact in found.evidence)]
+    if reason.advice or reason.command:
+        parts.append("\nWhat to do\n")
+        parts += [_block(reason.advice, "  ", wrap=wrap)] if reason.advice else []
+        parts += [f"  $ {reason.command}\n"] if reason.command else []
+    if found.also:
+        parts.append("\nAlso\n")
+        for note in found.also:
+            parts.append(_block(f"{_sentence(note)}{f'; {note.advice}' if note.advice else ''}", "  ", wrap=wrap))
+            parts += [f"  $ {note.command}\n"] if note.command else []
+    return "".join(parts)
+
+
+def _standing(job: Job) -> str:
+    return job.state.value
+
+
+def _sentence(reason: Reason) -> str:
+    return reason.sentence or reason.code
+
+
+def _evidence(fact: Evidence, context: Context) -> str:
+    at = f"{context.local(fact.at):%H:%M:%S} " if fact.at is not None else ""
+    about = [f"rank {fact.rank}"] if fact.rank is not None else []
+    about += [f"on {fact.node}"] if fact.node is not None else []
+    about += [f"attempt {fact.attempt}"] if fact.attempt is not None else []
+    source = f" ({fact.source})" if fact.source else ""
+    text = " | ".join(line.strip() for line in fact.text.splitlines() if line.strip())
+    return f"{at}{' '.join([fact.code, *about])}{source}{f': {text}' if text else ''}"
+
+
+def _block(text: str, indent: str, *, wrap: bool) -> str:
+    if not wrap:
+        return f"{indent}{text}\n"
+    lines = textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + ("    " if indent else ""),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "".join(f"{line}\n" for line in lines)

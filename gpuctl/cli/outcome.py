@@ -1,0 +1,53 @@
+"""What the end of a job means for whoever waited: one sentence, and one exit code."""
+
+from collections.abc import Iterable
+
+from gpuctl.base import clock, duration
+from gpuctl.base.exitcodes import ExitCode
+from gpuctl.model.job import Job, State
+
+
+def code_of(job: Job) -> int:
+    """The exit code that stands for an ended job: its own, 128 + n for a signal, 143 when cancelled, 125 when cut or lost.
+
+    A job that failed without a code of its own is 1; one that has not ended is 8.
+    """
+    if job.state is State.SUCCEEDED:
+        return ExitCode.OK
+    if job.state is State.FAILED:
+        return (job.exit.status if job.exit is not None else 0) or ExitCode.FAILED
+    if job.state is State.CANCELLED:
+        return ExitCode.CANCELLED
+    if job.state.final:
+        return ExitCode.INTERNAL
+    return ExitCode.NOT_FINISHED
+
+
+def highest(jobs: Iterable[Job]) -> int:
+    """The code of several jobs: the highest of theirs."""
+    return max((code_of(job) for job in jobs), default=ExitCode.OK)
+
+
+def sentence(job: Job) -> str:
+    """``job/train-k3f9 failed after 3m05s: rank 2 ended with exit code 1``."""
+    text = f"job/{job.name} {_verb(job)}"
+    if job.started_at is not None and job.ended_at is not None:
+        text += f" after {duration.short(clock.elapsed(job.started_at, job.ended_at))}"
+    detail = _detail(job)
+    return f"{text}: {detail}" if detail else text
+
+
+def _verb(job: Job) -> str:
+    if job.state in {State.CANCELLED, State.CUT, State.LOST}:
+        return f"was {job.state.value}"
+    return job.state.value if job.state.final else f"is {job.state.value}"
+
+
+def _detail(job: Job) -> str:
+    if job.state in {State.SUCCEEDED, State.RUNNING}:
+        return ""
+    if job.reason is not None and job.reason.sentence:
+        return job.reason.sentence
+    if job.state is State.FAILED and job.exit is not None:
+        return f"signal {job.exit.signal}" if job.exit.signal is not None else f"exit code {job.exit.code}"
+    return job.reason.code if job.reason is not None else ""

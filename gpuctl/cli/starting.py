@@ -1,0 +1,31 @@
+"""Waiting for a job to start, and saying on stderr why it does not yet."""
+
+from gpuctl.cli.session import Session
+from gpuctl.cli.show.progress import Progress
+from gpuctl.model.job import Job, State
+from gpuctl.port.stream import Stop
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+
+
+def until_started(session: Session, job: Job, *, stop: Stop) -> Job:
+    """The job as it is once it is no longer queued, or as it was when ``stop`` was set."""
+    if not _waits(job):
+        return job
+    pause = _FIRST_PAUSE
+    with Progress(session, waiting_sentence(job)) as progress:
+        while _waits(job) and not stop.wait(pause):
+            job = session.pool.job(job.name)
+            progress.update(waiting_sentence(job))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+    return job
+
+
+def _waits(job: Job) -> bool:
+    return job.state is State.QUEUED
+
+
+def waiting_sentence(job: Job) -> str:
+    """``job/train-k3f9 is queued: behind 2 jobs``."""
+    why = (job.reason.sentence or job.reason.code) if job.reason is not None else ""
+    return f"job/{job.name} is {job.state.value}{f': {why}' if why else ''}"
