@@ -1,0 +1,7 @@
+"""Kind ``ray``."""
+
+from gpuctl.clusters.local.kinds.step import Step, TaskContext
+
+
+def steps(context: TaskContext) -> tuple[Step, ...]:
+    return ()

@@ -1,0 +1,173 @@
+"""What can be known of a failure by the one who watched it: exits, the kernel's out-of-memory killer, and what the failing rank said."""
+
+import dataclasses
+import os
+import re
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gpuctl.clusters.local import cgroup
+from gpuctl.clusters.local.kinds import torchrun
+from gpuctl.clusters.local.logs.layout import LogName
+from gpuctl.model.spec import Kind
+
+if TYPE_CHECKING:
+    from gpuctl.clusters.local.supervisor.taskrun import Main
+
+_KERNEL_OOM = re.compile(r"Killed process (\d+) \((.*?)\)")
+_KERNEL_CGROUP = re.compile(r"oom-kill:.*task_memcg=([^,]*),task=([^,]*),pid=(\d+)")
+_MOST = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """One piece of evidence, as it goes into the journal."""
+
+    code: str
+    text: str = ""
+    source: str = "journal"
+    rank: int | None = None
+    data: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RankStatus:
+    """How one rank ended: its exit code, or minus a signal's number."""
+
+    rank: int
+    status: int
+    pid: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """Everything that is known when a task has failed."""
+
+    kind: Kind
+    first: "Main | None"
+    mains: Sequence["Main"]
+    tails: Mapping[LogName, bytes]
+    started_at: float
+    group: str | None
+    killed_by_us: bool
+
+
+def rank_ends(case: Case) -> list[RankStatus]:
+    """The ranks that failed by themselves, the first one first. Empty when no rank did (a launcher failed, or nothing started)."""
+    if case.kind == "pytorch":
+        return _agents_report(case)
+    if case.first is None or case.first.start.rank is None or case.first.status is None:
+        return []
+    first = case.first
+    others = sorted(
+        (main for main in case.mains if main is not first and main.status and main.ended_at <= first.ended_at + 1 and main.status > 0),
+        key=lambda main: main.ended_at,
+    )
+    return [
+        RankStatus(rank=main.start.rank, status=main.status, pid=main.process.pid)
+        for main in (first, *others)
+        if main.start.rank is not None and main.status is not None
+    ]
+
+
+def _agents_report(case: Case) -> list[RankStatus]:
+    """What torch's agents reported, that of the agent that ended first before the others'."""
+    ends: dict[int, RankStatus] = {}
+    agents = sorted((main for main in case.mains if main.status), key=lambda main: (main is not case.first, main.ended_at))
+    for main in agents:
+        for failure in torchrun.failures(main.sink.tail()):
+            if failure.status:
+                ends.setdefault(failure.rank, RankStatus(rank=failure.rank, status=failure.status, pid=failure.pid))
+    return list(ends.values())
+
+
+def gather(case: Case, ends: Sequence[RankStatus]) -> list[Found]:
+    """The evidence, what matters most first."""
+    found = [*_out_of_memory(case, ends)]
+    for end in ends[:_MOST]:
+        found.append(of_exit(end.status, rank=end.rank))
+        found += _said(case, end.rank)
+    if not ends and case.first is not None and case.first.status is not None:
+        found.append(of_exit(case.first.status, rank=case.first.start.rank, label=case.first.start.label))
+        if case.first.step.is_setup:
+            found.insert(0, Found(code="setup-failed", text=f"setup {_how(case.first.status)}", data=_numbers(case.first.status)))
+        found += _log_errors(case.first.sink.tail(), rank=case.first.start.rank)
+    return found
+
+
+def of_exit(status: int, *, rank: int | None, label: str = "") -> Found:
+    """Evidence of one process's end."""
+    subject = label or (f"rank {rank}" if rank is not None else "the program")
+    return Found(code="exit-code" if status >= 0 else "signal", text=f"{subject} {_how(status)}", rank=rank, data=_numbers(status))
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"exited with {status}"
+    try:
+        return f"died of signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"died of signal {-status}"
+
+
+def _numbers(status: int) -> dict[str, str]:
+    return {"exit": str(status)} if status >= 0 else {"signal": str(-status)}
+
+
+def _said(case: Case, rank: int) -> list[Found]:
+    return [found for name, tail in case.tails.items() if name.rank == rank for found in _log_errors(tail, rank=rank)]
+
+
+def _log_errors(tail: bytes, *, rank: int | None) -> list[Found]:
+    return []
+
+
+def _out_of_memory(case: Case, ends: Sequence[RankStatus]) -> list[Found]:
+    """Whether the kernel killed something of this job for want of memory."""
+    killed: dict[int, int | None] = {end.pid: end.rank for end in ends if end.status == -signal.SIGKILL and end.pid is not None}
+    killed.update({main.process.pid: main.start.rank for main in case.mains if main.status == -signal.SIGKILL})
+    name = os.path.basename(case.group) if case.group is not None else None
+    found = [
+        Found(code="oom-killed", text=line, source="kernel", rank=killed.get(pid), data={"pid": str(pid)})
+        for line, pid, memory_group in kernel_kills(case.started_at)
+        if pid in killed or (name is not None and name in memory_group)
+    ]
+    if not found and case.group is not None and (count := cgroup.oom_kills(case.group)):
+        rank = next(iter(killed.values()), None)
+        found.append(Found(code="oom-killed", text=f"the kernel killed {count} processes of the job's cgroup", source="cgroup", rank=rank))
+    return found
+
+
+def kernel_kills(since: float) -> list[tuple[str, int, str]]:
+    """Processes that the kernel killed for want of memory since a UNIX time: its line, pid and memory cgroup. Empty if unreadable."""
+    try:
+        descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return []
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0
+    groups: dict[int, str] = {}
+    kills = []
+    try:
+        while True:
+            try:
+                record = os.read(descriptor, 1 << 14).decode("utf-8", "replace")
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno == 32:  # EPIPE: records were overwritten while we read
+                    continue
+                break
+            head, _, text = record.partition(";")
+            fields = head.split(",")
+            if len(fields) < 3 or not fields[2].isdigit() or boot + int(fields[2]) / 1e6 < since - 1:
+                continue
+            line = text.split("\n", 1)[0]
+            if match := _KERNEL_CGROUP.search(line):
+                groups[int(match[3])] = match[1]
+            elif match := _KERNEL_OOM.search(line):
+                kills.append((line, int(match[1])))
+    finally:
+        os.close(descriptor)
+    return [(line, pid, groups.get(pid, "")) for line, pid in kills]

@@ -1,0 +1,395 @@
+"""One launch: its slots, the tasks that wait for them, what is asked of it while it runs, and its end."""
+
+import collections
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Collection, Mapping
+
+from gpuctl.base.errors import GpuctlError
+from gpuctl.clusters.local import cgroup, leases, processes
+from gpuctl.clusters.local.journal import Journal
+from gpuctl.clusters.local.launchplan import LaunchPlan, Lease, Request, Slot, Task
+from gpuctl.clusters.local.processes import Process
+from gpuctl.clusters.local.supervisor import environment, files
+from gpuctl.clusters.local.supervisor.output import Source
+from gpuctl.clusters.local.supervisor.requests import Requests
+from gpuctl.clusters.local.supervisor.taskrun import State, TaskRun
+from gpuctl.model.place import Holder
+
+_LOOK = 0.5
+"""Seconds between looks at the control file."""
+_WAKE_EVERY = 1.0
+
+
+class _Place:
+    """A slot as it is held: its leases with their descriptors, and the task that runs on it."""
+
+    def __init__(self, number: int, slot: Slot) -> None:
+        self.number = number
+        self.pods = slot.pods
+        self.run: TaskRun | None = None
+
+    @property
+    def leases(self) -> tuple[Lease, ...]:
+        return tuple(lease for pod in self.pods for lease in pod)
+
+    def give_back(self) -> None:
+        for lease in self.leases:
+            if lease.fd is not None:
+                os.close(lease.fd)
+
+
+class Launch:
+    """Runs a plan to its end. Implements what :class:`~gpuctl.clusters.local.supervisor.taskrun.Host` asks for."""
+
+    def __init__(self, plan: LaunchPlan, submitted: Mapping[str, str]) -> None:
+        self.plan = plan
+        self.journal = Journal(os.path.join(plan.directory, "journal"))
+        self.launch_env: Mapping[str, str] = environment.of_launch(plan, submitted)
+        self.null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self.group: str | None = None
+        self.setup_done = False
+        self._selector = selectors.DefaultSelector()
+        self._places: list[_Place] = []
+        self._numbers = 0
+        self._waiting = collections.deque(plan.tasks)
+        self._owners: dict[int, TaskRun] = {}
+        self._foreign: set[tuple[int, int]] = set()
+        self._time_limit = plan.time_limit
+        self._to_give_back = 0
+        self._stopping: State | None = None
+        self._shutdown = False
+        self._requests = Requests(os.path.join(plan.directory, "control"))
+        self._look_at = 0.0
+        self._woken_at = 0.0
+        self._bell, self._bell_end = socket.socketpair()
+
+    # -- the loop ---------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run everything; returns when no process is left and every device is given back."""
+        self._prepare()
+        while True:
+            self._fill()
+            if not any(place.run for place in self._places) and (not self._waiting or not self._places):
+                break
+            self._wait()
+        self._finish()
+
+    def _prepare(self) -> None:
+        plan = self.plan
+        self._bell.setblocking(False)
+        self._bell_end.setblocking(False)
+        self._selector.register(self._bell, selectors.EVENT_READ, None)
+        signal.set_wakeup_fd(self._bell_end.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._told_to_end)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        processes.become_subreaper()
+        self.group = cgroup.enter(plan.job_id, plan.launch)
+        me = processes.look(os.getpid())
+        self.journal.write("supervisor", pid=os.getpid(), start=me.start if me else None, boot=_boot_id(), cgroup=self.group)
+        for slot in plan.slots:
+            self._add(slot)
+        held = tuple(lease for place in self._places for lease in place.leases)
+        with contextlib.suppress(OSError, ValueError):
+            leases.Leases(held).annotate(self._holder())
+        files.private_directory(plan.scratch)
+        nodes = os.path.join(plan.scratch, "nodes")
+        with open(nodes, "w", encoding="utf-8") as file:
+            file.write(f"{plan.node}\n" * plan.spec.nodes)
+        self.launch_env = {**self.launch_env, "GPUCTL_NODEFILE": nodes}
+
+    def _add(self, slot: Slot) -> None:
+        for pod in slot.pods:
+            for lease in pod:
+                if lease.fd is not None:
+                    os.set_inheritable(lease.fd, False)
+        self._places.append(_Place(self._numbers, slot))
+        self._numbers += 1
+
+    def _holder(self) -> Holder:
+        return Holder(user=self.plan.user, pid=os.getpid(), job=self.plan.name)
+
+    def _fill(self) -> None:
+        """Give idle slots their next task, and give back those that have no further use."""
+        for place in list(self._places):
+            while place.run is None and self._waiting and not self._to_give_back and self._stopping is None:
+                if any(other.run is not None and other.run.in_setup for other in self._places):
+                    break
+                self._begin(place, self._waiting.popleft())
+            if place.run is None and (self._to_give_back or not self._waiting) and self._others_run(place):
+                self._give_back(place)
+
+    def _others_run(self, place: _Place) -> bool:
+        """Whether a slot is given back one by one (the last ones go with the end)."""
+        return self._to_give_back > 0 or any(other.run is not None for other in self._places if other is not place)
+
+    def _begin(self, place: _Place, task: Task) -> None:
+        scratch = self.plan.scratch if task.index is None else os.path.join(self.plan.scratch, str(place.number))
+        run = TaskRun(self, task, slot=place.number, pods=place.pods, scratch=scratch)
+        run.time_limit = self._time_limit
+        place.run = run
+        run.begin()
+        self._after(place)
+
+    def _after(self, place: _Place) -> None:
+        if place.run is not None:
+            place.run.tick()
+            if place.run.over:
+                place.run = None
+                self._wake(at_most_every=_WAKE_EVERY)
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        looks = [place.run.next_look() for place in self._places if place.run is not None]
+        due = min([self._look_at, *(look for look in looks if look is not None)])
+        for key, _ in self._selector.select(max(0.0, due - now)):
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    while self._bell.recv(4096):
+                        self._look_at = 0.0
+            else:
+                run, source = key.data
+                if not source.pump():
+                    run.ended(source)
+        self._collect()
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK
+            if self._shutdown and self._stopping is None:
+                self._shut_down()
+            for request in self._requests.read():
+                self._obey(request)
+        for place in self._places:
+            if place.run is not None:
+                look = place.run.next_look()
+                if look is not None and look <= now:
+                    self._after(place)
+
+    def _collect(self) -> None:
+        """Take in the ends of children, ours and adopted."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            run = self._owners.pop(pid, None)
+            if run is not None:
+                run.exited(pid, os.waitstatus_to_exitcode(status))
+
+    # -- what a task needs (Host) -----------------------------------------------------------------------------------------------
+
+    def watch(self, source: Source, run: TaskRun) -> None:
+        """Read it whenever there is something, and tell ``run`` when it ends."""
+        self._selector.register(source.descriptor, selectors.EVENT_READ, (run, source))
+
+    def unwatch(self, source: Source) -> None:
+        """Stop reading it."""
+        self._selector.unregister(source.descriptor)
+
+    def adopt(self, pid: int, run: TaskRun) -> None:
+        """Tell ``run`` when this child exits."""
+        self._owners[pid] = run
+
+    def position(self, slot: int) -> int:
+        """Where the slot stands among those that are held now."""
+        return [place.number for place in self._places].index(slot)
+
+    def remaining(self, run: TaskRun) -> list[Process]:
+        """Every living process of one task: its main processes, what descends from them, and orphans of theirs."""
+        children = processes.own_children()
+        strangers = [pid for pid in children if pid not in self._owners]
+        mine = [pid for pid in children if self._owners.get(pid) is run]
+        if not strangers and not mine:
+            return []
+        rows = processes.table()
+        roots = mine + [pid for pid in strangers if pid in rows and not rows[pid].dead and self._orphan_of(run, rows[pid])]
+        below = processes.descendants(roots, rows, skip=lambda pid: self._is_foreign(rows[pid]))
+        return [row for row in (*(rows[pid] for pid in roots if pid in rows), *below) if not row.dead]
+
+    def _orphan_of(self, run: TaskRun, orphan: Process) -> bool:
+        if self._is_foreign(orphan):
+            return False
+        if run.task.index is None or orphan.session in run.sessions:
+            return True
+        env = processes.environment(orphan.pid)
+        return env.get("GPUCTL_ARRAY_INDEX") == str(run.task.index)
+
+    def _is_foreign(self, row: Process) -> bool:
+        key = (row.pid, row.start)
+        if key in self._foreign:
+            return True
+        if processes.is_foreign(row.pid, self.plan.job_id, self.plan.launch):
+            self._foreign.add(key)
+            return True
+        return False
+
+    # -- requests ---------------------------------------------------------------------------------------------------------------
+
+    def _obey(self, request: Request) -> None:
+        if request.what == "stop":
+            grace = self.plan.grace if request.grace is None else request.grace
+            self._stop(request.tasks, state=request.state, grace=grace, why=request.by or request.state)
+        elif request.what == "time":
+            self._time_limit = request.time_limit
+            for place in self._places:
+                if place.run is not None:
+                    place.run.time_limit = request.time_limit
+            self.journal.write("time-limit", time_limit=request.time_limit)
+        elif request.what == "grow":
+            self._grow(request.slots)
+        else:
+            self._to_give_back += request.count
+
+    def _stop(self, tasks: Collection[int], *, state: State, grace: float, why: str) -> None:
+        """End the tasks named, all of them if none is; those that wait end without having begun."""
+        if not tasks and self._stopping is None:
+            self._stopping = state
+            if any(task.index is not None for task in self.plan.tasks):
+                self.journal.write("stopping", why=why)
+        kept: collections.deque[Task] = collections.deque()
+        for task in self._waiting:
+            if tasks and task.index not in tasks:
+                kept.append(task)
+            else:
+                self.journal.write("task-ended", task=task.index, attempt=task.attempt, state=state)
+        self._waiting = kept
+        for place in self._places:
+            if place.run is not None and (not tasks or place.run.task.index in tasks):
+                place.run.stop(state, grace=grace, why=why)
+
+    def _told_to_end(self, *_: object) -> None:
+        """SIGTERM to the supervisor itself: the machine goes down, or somebody means all of the user's processes."""
+        self._shutdown = True
+        self._look_at = 0.0
+
+    def _shut_down(self) -> None:
+        text = "the supervisor was told to end (SIGTERM), as when the machine shuts down"
+        for place in self._places:
+            if place.run is not None:
+                task = place.run.task
+                self.journal.write(
+                    "evidence", task=task.index, attempt=task.attempt, code="supervisor-stopped", text=text, source="journal"
+                )
+        self._waiting.clear()
+        self._stop((), state="lost", grace=self.plan.grace, why="shutdown")
+
+    def _grow(self, slots: tuple[Slot, ...]) -> None:
+        grown = 0
+        for slot in slots:
+            try:
+                held = leases.take([lease for pod in slot.pods for lease in pod], self._holder())
+            except (GpuctlError, OSError) as error:
+                self.journal.write("note", text=f"a further slot could not be taken: {error}")
+                self.journal.write("shrunk", slots=len(self._places), devices=[lease.index for pod in slot.pods for lease in pod])
+                continue
+            by_uuid = {lease.uuid: lease for lease in held.items}
+            self._add(Slot(pods=tuple(tuple(by_uuid[lease.uuid] for lease in pod) for pod in slot.pods)))
+            grown += 1
+        if grown:
+            self.journal.write("grown", slots=grown)
+
+    def _give_back(self, place: _Place) -> None:
+        place.give_back()
+        self._places.remove(place)
+        self._to_give_back = max(0, self._to_give_back - 1)
+        self.journal.write("shrunk", slots=len(self._places), devices=[lease.index for lease in place.leases])
+        self._wake()
+
+    # -- the end ----------------------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        self.sweep(self.plan.grace)
+        files.remove_tree(self.plan.scratch)
+        if self.group is not None:
+            cgroup.leave()
+            cgroup.remove(self.group)
+        for place in self._places:
+            place.give_back()
+        self.journal.write("ended")
+        self.journal.close()
+        os.close(self.plan.alive_fd)
+        if not self._wake() and self.plan.keeper_argv:
+            self._start_keeper()
+
+    def sweep(self, grace: float) -> None:
+        """End whatever of the launch is left and belongs to no task any more; returns when nothing is."""
+        now = time.monotonic()
+        kill_at = now + grace
+        told: set[tuple[int, int]] = set()
+        while True:
+            self._collect()
+            left = self._left()
+            if not left:
+                return
+            if time.monotonic() >= kill_at and self.group is not None and not self._foreign and cgroup.leave():
+                cgroup.kill(self.group)
+            for row in left:
+                if time.monotonic() >= kill_at:
+                    processes.send(row, signal.SIGKILL)
+                elif (row.pid, row.start) not in told:
+                    processes.send(row, signal.SIGTERM)
+                    told.add((row.pid, row.start))
+            self._selector.select(0.05)
+            with contextlib.suppress(BlockingIOError):
+                self._bell.recv(4096)
+
+    def _left(self) -> list[Process]:
+        """Every living process that this launch has started, by descent and by cgroup."""
+        rows = processes.table()
+        known = {row.pid: row for row in processes.descendants([os.getpid()], rows, skip=lambda pid: self._is_foreign(rows[pid]))}
+        if self.group is not None:
+            inside = (rows[pid] for pid in cgroup.members(self.group) if pid in rows and pid != os.getpid())
+            known.update({row.pid: row for row in inside if row.pid in known or not self._is_foreign(row)})
+        return [row for row in known.values() if not row.dead]
+
+    def _wake(self, *, at_most_every: float = 0.0) -> bool:
+        """Tell the keeper that something changed; False when there is none."""
+        now = time.monotonic()
+        if self.plan.wake is None or now - self._woken_at < at_most_every:
+            return True
+        self._woken_at = now
+        try:
+            descriptor = os.open(self.plan.wake, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            os.write(descriptor, b"\n")
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _start_keeper(self) -> None:
+        with contextlib.suppress(OSError):
+            argv = list(self.plan.keeper_argv)
+            actions = [(os.POSIX_SPAWN_DUP2, self.null, target) for target in range(3)]
+            os.posix_spawnp(
+                argv[0],
+                argv,
+                os.environ,
+                file_actions=actions,
+                setsid=True,
+                setsigmask=(),
+                setsigdef=[signal.SIGPIPE, signal.SIGHUP, signal.SIGINT],
+            )
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,482 @@
+"""One task from its start to its end: its steps, its main processes, how they ended, and that nothing of it is left."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping
+from signal import SIGKILL, SIGTERM, Signals
+from typing import Any, Literal, Protocol
+
+from gpuctl.clusters.local import processes
+from gpuctl.clusters.local.journal import Journal
+from gpuctl.clusters.local.kinds import KINDS
+from gpuctl.clusters.local.kinds.step import CannotStart, Start, Step, TaskContext
+from gpuctl.clusters.local.launchplan import LaunchPlan, Lease, Task
+from gpuctl.clusters.local.logs.layout import LogName
+from gpuctl.clusters.local.processes import Process
+from gpuctl.clusters.local.supervisor import environment, evidence, files
+from gpuctl.clusters.local.supervisor.output import FLUSH_AFTER, Sink, Source, fifo, pipe
+from gpuctl.clusters.local.supervisor.spawn import spawn
+
+State = Literal["succeeded", "failed", "cancelled", "cut", "lost"]
+
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "busybox"})
+_LOOK_AGAIN = 0.1
+_SERVICES_GRACE = 3.0
+"""Seconds a kind's own background processes get between SIGTERM and SIGKILL once the job's program has ended."""
+
+
+class Host(Protocol):
+    """What a task needs of the launch it belongs to."""
+
+    plan: LaunchPlan
+    journal: Journal
+    launch_env: Mapping[str, str]
+    null: int
+    """A descriptor of /dev/null."""
+    group: str | None
+    setup_done: bool
+
+    def watch(self, source: Source, run: "TaskRun") -> None:
+        """Read ``source`` whenever there is something, and tell ``run`` when it ends."""
+
+    def unwatch(self, source: Source) -> None:
+        """Stop reading it."""
+
+    def adopt(self, pid: int, run: "TaskRun") -> None:
+        """Tell ``run`` when this child exits."""
+
+    def position(self, slot: int) -> int:
+        """Where a slot stands among those that are held now."""
+
+    def remaining(self, run: "TaskRun") -> list[Process]:
+        """Every living process of the task."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Main:
+    """A process that the supervisor itself started. ``status``: its exit code, or minus a signal's number; None while it runs."""
+
+    start: Start
+    step: Step
+    process: Process
+    sink: Sink
+    status: int | None = None
+    ended_at: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How the task ends, decided by whatever came first."""
+
+    state: State
+    code: int | None = None
+    signal: int | None = None
+
+
+class TaskRun:
+    """One task on one slot."""
+
+    def __init__(self, host: Host, task: Task, *, slot: int, pods: tuple[tuple[Lease, ...], ...], scratch: str) -> None:
+        self.task = task
+        self.slot = slot
+        self.over = False
+        self.sessions: set[int] = set()
+        self.mains: dict[int, Main] = {}
+        self.verdict: Verdict | None = None
+        self.first_failed: Main | None = None
+        self.killed_by_us = False
+        self._host = host
+        self._pods = pods
+        self._scratch = scratch
+        self._steps: list[Step] = []
+        self._again: Step | None = None
+        self._sinks: dict[tuple[int, int | None, bool], Sink] = {}
+        self._sources: list[Source] = []
+        self._told_started = False
+        self._started = time.monotonic()
+        self.started_at = time.time()
+        self.time_limit = host.plan.time_limit
+        self._signalled = False
+        self._step_ends: float | None = None
+        self._phase: Literal["running", "ending", "sweeping"] = "running"
+        self._kill_at: float | None = None
+        self._look_at: float | None = None
+        self._flush_at: float | None = None
+        self._told_to_end: set[tuple[int, int]] = set()
+
+    # -- starting ---------------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the first step."""
+        plan = self._host.plan
+        task_env = environment.of_task(plan, self.task, self._host.launch_env)
+
+        def node_env(node: int) -> dict[str, str]:
+            return environment.of_node(task_env, node, self._pods[node] if node < len(self._pods) else ())
+
+        files.private_directory(self._scratch)
+        context = TaskContext(plan=plan, task=self.task, pods=self._pods, env=task_env, scratch=self._scratch, node_env=node_env)
+        try:
+            self._steps = list(KINDS[plan.spec.kind](context))
+        except CannotStart as error:
+            self._cannot_start(error)
+            return
+        except OSError as error:
+            self._cannot_start(CannotStart(f"cannot prepare the start: {error}", status=126))
+            return
+        if plan.spec.setup is not None and not self._host.setup_done:
+            start = Start(argv=("/bin/sh", "-c", plan.spec.setup), env=node_env(0), cwd=plan.workdir, label="setup")
+            self._steps.insert(0, Step(name="setup", starts=(start,), is_setup=True))
+        self._advance()
+
+    def _advance(self) -> None:
+        """Start steps until one has to be waited for; after the last one the task has succeeded."""
+        self._step_ends = None
+        while self._steps:
+            step = self._steps.pop(0)
+            if not self._start_step(step) or not step.background:
+                return
+        self._decide(Verdict(state="succeeded", code=0))
+        self._end(self._host.plan.grace)
+
+    def _start_step(self, step: Step) -> bool:
+        if step.timeout is not None:
+            self._step_ends = time.monotonic() + step.timeout
+        try:
+            for reading in step.readings:
+                self._listen(Source(fifo(reading.path), self._sink(reading.node, reading.rank), reading.stream.encode()))
+            for start in step.starts:
+                self._start(start, step)
+        except CannotStart as error:
+            self._cannot_start(error)
+            return False
+        except OSError as error:
+            self._cannot_start(CannotStart(f"cannot start {step.name}: {error.strerror or error}", status=126))
+            return False
+        return True
+
+    def _start(self, start: Start, step: Step) -> None:
+        host = self._host
+        sink = self._sink(start.node, start.rank, quiet=start.quiet)
+        ends: list[int] = []
+        try:
+            out_read, out_write = pipe()
+            ends += (out_read, out_write)
+            err_read, err_write = pipe()
+            ends += (err_read, err_write)
+            pid = spawn(start.argv, env=start.env, cwd=start.cwd, stdin=host.null, stdout=out_write, stderr=err_write)
+        except BaseException:
+            for end in ends:
+                os.close(end)
+            raise
+        os.close(out_write)
+        os.close(err_write)
+        self._listen(Source(out_read, sink, b"o"))
+        self._listen(Source(err_read, sink, b"e"))
+        # The child cannot vanish before it is waited for, so this row is the right one; without /proc the pid alone must do.
+        process = processes.look(pid) or Process(pid, os.getpid(), "R", pid, 0, 0, 0, 1)
+        self.mains[pid] = Main(start=start, step=step, process=process, sink=sink)
+        self.sessions.add(pid)
+        host.adopt(pid, self)
+        self._tell_started(pid)
+
+    def _tell_started(self, pid: int | None) -> None:
+        if self._told_started:
+            return
+        self._told_started = True
+        data: dict[str, Any] = {"slot": self._host.position(self.slot), "devices": [lease.index for pod in self._pods for lease in pod]}
+        if pid is not None:
+            data["pid"] = pid
+        self._write("task-started", **data)
+
+    def _cannot_start(self, error: CannotStart) -> None:
+        self._tell_started(None)
+        self._sink(0, None).note(error.text)
+        self._evidence(evidence.Found(code=error.code, text=error.text, data={"exit": str(error.status)}))
+        self._decide(Verdict(state="failed", code=error.status))
+        self._end(self._host.plan.grace)
+
+    def _sink(self, node: int, rank: int | None, *, quiet: bool = False) -> Sink:
+        key = (node, rank, quiet)
+        if key not in self._sinks:
+            name = LogName(task=self.task.index, attempt=self.task.attempt, node=node, rank=rank)
+            plan = self._host.plan
+            self._sinks[key] = Sink(plan.logs, name, limit=plan.log_limit, quiet=quiet, complain=self._note)
+        return self._sinks[key]
+
+    def _listen(self, source: Source) -> None:
+        self._sources.append(source)
+        self._host.watch(source, self)
+
+    def ended(self, source: Source) -> None:
+        """The stream has ended: nobody has it open for writing any more."""
+        self._host.unwatch(source)
+        self._sources.remove(source)
+        source.close()
+
+    # -- while it runs ----------------------------------------------------------------------------------------------------------
+
+    def exited(self, pid: int, status: int) -> None:
+        """A main process ended; ``status`` is its exit code, or minus the signal's number."""
+        main = self.mains[pid]
+        main.status = status
+        main.ended_at = time.time()
+        if main.start.rank is not None:
+            self._rank_ended(main.start.rank, status)
+        if self._phase != "running":
+            self._look_at = 0.0
+        elif main.step.background:
+            self._fail(main)
+        elif status != 0:
+            self._read_everything()
+            self._again = main.step.again(main.sink.tail()) if main.step.again is not None else None
+            if self._again is not None:
+                self._note(f"{main.start.label}: a port was taken meanwhile, trying another")
+                self._end(min(5, self._host.plan.grace))
+            else:
+                self._fail(main)
+        elif all(other.status == 0 for other in self.mains.values() if other.step is main.step):
+            if main.step.is_setup:
+                self._host.setup_done = True
+            self._advance()
+
+    @property
+    def in_setup(self) -> bool:
+        """Whether the node is being prepared right now (other tasks wait for that)."""
+        return any(main.step.is_setup and main.status is None for main in self.mains.values())
+
+    def _fail(self, main: Main) -> None:
+        assert main.status is not None
+        self.first_failed = self.first_failed or main
+        code, number = (main.status, None) if main.status >= 0 else (None, -main.status)
+        if main.step.background and not code and not number:
+            code = 1
+        self._decide(Verdict(state="failed", code=code, signal=number))
+        self._end(self._host.plan.grace)
+
+    def _decide(self, verdict: Verdict) -> None:
+        self.verdict = self.verdict or verdict
+
+    def stop(self, state: State, *, grace: float, why: str) -> None:
+        """End it: SIGTERM now, SIGKILL after ``grace`` seconds. A second call can only hasten it."""
+        if self.over:
+            return
+        if self.verdict is None:
+            self._write("stopping", why=why, signal=int(SIGTERM) if grace > 0 else int(SIGKILL))
+        self._again = None
+        self._decide(Verdict(state=state))
+        self._end(grace)
+
+    def _end(self, grace: float) -> None:
+        now = time.monotonic()
+        kill_at = now + grace
+        self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
+        self._look_at = now
+        if self._phase == "running":
+            self._phase = "ending"
+            if grace > 0:
+                for main in self._foreground():
+                    for process in self._leaders(main):
+                        self._signal(process, SIGTERM)
+
+    def _foreground(self) -> list[Main]:
+        return [main for main in self.mains.values() if main.status is None and not main.step.background]
+
+    def _leaders(self, main: Main) -> list[Process]:
+        """A main process; where it is a shell, also what it has started, for a shell tells its children nothing.
+
+        Not every process: a data loader's workers that die of the SIGTERM would break the checkpoint that their parent is writing.
+        """
+        found = [main.process]
+        if _name(main.process.pid) in _SHELLS:
+            rows = processes.table()
+            todo = [main.process.pid]
+            while todo:
+                above = todo.pop()
+                for row in rows.values():
+                    if row.ppid == above:
+                        found.append(row)
+                        if _name(row.pid) in _SHELLS:
+                            todo.append(row.pid)
+        return found
+
+    def _signal(self, process: Process, number: int) -> None:
+        processes.send(process, number)
+        self._told_to_end.add((process.pid, process.start))
+
+    # -- time -------------------------------------------------------------------------------------------------------------------
+
+    def next_look(self) -> float | None:
+        """When :meth:`tick` has something to do, on the monotonic clock; None: not by itself."""
+        times = [self._look_at]
+        if self._phase == "running":
+            times += [self._limit_at(), self._signal_at(), self._step_ends]
+        else:
+            times.append(self._kill_at)
+        if self._flush_at is None and any(sink.unfinished for sink in self._sinks.values()):
+            self._flush_at = time.monotonic() + FLUSH_AFTER
+        times.append(self._flush_at)
+        return min((moment for moment in times if moment is not None), default=None)
+
+    def _limit_at(self) -> float | None:
+        return self._started + self.time_limit if self.time_limit is not None else None
+
+    def _signal_at(self) -> float | None:
+        wanted, limit = self._host.plan.spec.signal, self._limit_at()
+        if wanted is None or limit is None or self._signalled:
+            return None
+        return limit - wanted.before_seconds
+
+    def tick(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if self._flush_at is not None and now >= self._flush_at:
+            self._flush_at = None
+            for sink in self._sinks.values():
+                sink.flush()
+        if self._phase == "running":
+            self._tick_running(now)
+        if self._phase != "running" and not self.over:
+            self._tick_ending(now)
+
+    def _tick_running(self, now: float) -> None:
+        due = self._signal_at()
+        if due is not None and now >= due:
+            self._signalled = True
+            self._signal_ranks()
+        limit = self._limit_at()
+        if limit is not None and now >= limit:
+            self._evidence(evidence.Found(code="time-limit", text=f"its time limit of {self.time_limit} s was reached"))
+            self.stop("cut", grace=self._host.plan.grace, why="time-limit")
+        elif self._step_ends is not None and now >= self._step_ends:
+            step = next(main.step for main in self.mains.values() if main.status is None and main.step.timeout is not None)
+            self._evidence(evidence.Found(code="start-timeout", text=f"{step.name} took longer than {step.timeout:.0f} s"))
+            self._decide(Verdict(state="failed", code=1))
+            self._end(0)
+
+    def _tick_ending(self, now: float) -> None:
+        if self._phase == "ending" and not self._foreground():
+            self._phase = "sweeping"
+            if any(main.status is None for main in self.mains.values()):
+                self._kill_at = min(self._kill_at or now, now + _SERVICES_GRACE)
+        left = self._host.remaining(self)
+        if not left and all(main.status is not None for main in self.mains.values()):
+            self._settle()
+            return
+        self._look_at = now + _LOOK_AGAIN
+        if self._kill_at is not None and now >= self._kill_at:
+            self.killed_by_us = True
+            for process in left:
+                processes.send(process, SIGKILL)
+            self._look_at = now + 0.02
+            self._kill_at = now + 0.02
+        elif self._phase == "sweeping":
+            for process in left:
+                if (process.pid, process.start) not in self._told_to_end:
+                    self._signal(process, SIGTERM)
+
+    def _signal_ranks(self) -> None:
+        """Send ``--signal`` to the ranks: where a launcher started them, to those and not to the launcher."""
+        wanted = self._host.plan.spec.signal
+        assert wanted is not None
+        name = wanted.name.upper()
+        number = Signals[name if name.startswith("SIG") else f"SIG{name}"]
+        everything = {process.pid: process for process in self._host.remaining(self)}
+        ranked = {pid for pid in everything if "LOCAL_RANK" in processes.environment(pid)}
+        ranks = [everything[pid] for pid in ranked if everything[pid].ppid not in ranked]
+        if not ranks:
+            ranks = [main.process for main in self._foreground()]
+        for process in ranks:
+            processes.send(process, number)
+        self._note(f"sent {number.name} to {len(ranks)} ranks, {wanted.before} before the time limit")
+
+    # -- the end ----------------------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Nothing of it is left: try again if that was meant, else write down how it ended."""
+        if self._again is not None:
+            step, self._again = self._again, None
+            self._close_streams()
+            self.mains.clear()
+            self._phase, self._kill_at, self._look_at = "running", None, None
+            self._start_step(step)
+            return
+        self.over = True
+        self._close_streams()
+        for sink in self._sinks.values():
+            sink.close()
+        assert self.verdict is not None
+        verdict = self.verdict
+        if verdict.state == "failed":
+            verdict = self._explain(verdict)
+        elif verdict.state == "succeeded" and self._host.plan.spec.kind == "pytorch":
+            for rank in range(self._host.plan.spec.nodes * self._host.plan.spec.procs_per_node):
+                self._rank_ended(rank, 0)
+        elif verdict.code is None:
+            verdict = self._with_last_exit(verdict)
+        how = {"code": verdict.code} if verdict.signal is None else {"signal": verdict.signal}
+        self._write("task-ended", state=verdict.state, **({} if how == {"code": None} else how))
+        files.remove_tree(self._scratch)
+
+    def _explain(self, verdict: Verdict) -> Verdict:
+        """Write down what can be known of a failure, the first failing rank first; the exit of that rank is the task's."""
+        case = evidence.Case(
+            kind=self._host.plan.spec.kind,
+            first=self.first_failed,
+            mains=list(self.mains.values()),
+            tails={sink.name: sink.tail() for sink in self._sinks.values()},
+            started_at=self.started_at,
+            group=self._host.group,
+            killed_by_us=self.killed_by_us,
+        )
+        ends = evidence.rank_ends(case)
+        if self._host.plan.spec.kind == "pytorch":
+            for end in ends:
+                self._rank_ended(end.rank, end.status)
+        for found in evidence.gather(case, ends):
+            self._evidence(found)
+        if not ends:
+            return verdict
+        status = ends[0].status
+        return Verdict(state="failed", code=status) if status >= 0 else Verdict(state="failed", signal=-status)
+
+    def _with_last_exit(self, verdict: Verdict) -> Verdict:
+        statuses = [main.status for main in self.mains.values() if main.status is not None and not main.step.background]
+        if not statuses:
+            return verdict
+        status = max(statuses, key=abs)
+        return dataclasses.replace(verdict, code=status) if status >= 0 else dataclasses.replace(verdict, signal=-status)
+
+    def _read_everything(self) -> None:
+        for source in list(self._sources):
+            source.pump()
+
+    def _close_streams(self) -> None:
+        for source in list(self._sources):
+            self.ended(source)
+
+    # -- the journal ------------------------------------------------------------------------------------------------------------
+
+    def _rank_ended(self, rank: int, status: int) -> None:
+        how = {"code": status} if status >= 0 else {"signal": -status}
+        self._host.journal.write("rank-ended", task=self.task.index, attempt=self.task.attempt, rank=rank, **how)
+
+    def _evidence(self, found: "evidence.Found") -> None:
+        task, attempt = self.task.index, self.task.attempt
+        words: dict[str, Any] = {"code": found.code, "text": found.text, "source": found.source, **found.data}
+        self._host.journal.write("evidence", task=task, attempt=attempt, rank=found.rank, **words)
+
+    def _note(self, text: str) -> None:
+        self._write("note", text=text)
+
+    def _write(self, what: Literal["task-started", "task-ended", "stopping", "note"], **data: Any) -> None:
+        self._host.journal.write(what, task=self.task.index, attempt=self.task.attempt, **data)
+
+
+def _name(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
