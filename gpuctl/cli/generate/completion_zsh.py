@@ -111,9 +111,11 @@ def _arguments(command: Command) -> list[str]:
     specs = []
     for position, argument in enumerate(command.arguments, start=1):
         rest = command.passes and argument.repeat
-        where = "*:" if argument.repeat else f"{position}{_optional(argument)}"
+        where = "*" if argument.repeat else f"{position}{_optional(argument)}"
         action = "_files" if rest and position > 1 else _action(argument.value)
         specs.append(_single(f"{where}:{_escape(argument.value.metavar.lower())}:{action}"))
+    if command.passes and not any(argument.repeat for argument in command.arguments):
+        specs.append("'*:argument:_files'")
     return specs
 
 

@@ -71,13 +71,19 @@ def _command(command: Command, common: tuple[Flag, ...]) -> str:
     parts = [f"{level} gpuctl {' '.join(command.path)}\n\n", f"```text\ngpuctl {command.usage}\n```\n\n"]
     parts.append(_prose(command.text or command.summary) + "\n\n")
     if command.examples:
-        parts.append("```console\n" + "".join(f"$ {line}\n" for line in command.examples) + "```\n\n")
+        parts.append("```console\n" + "".join(_example(line) for line in command.examples) + "```\n\n")
     if any(argument.help for argument in command.arguments):
         parts.append(_table(("Argument", ""), [(f"`{each.value.metavar}`", _cell(each.help)) for each in command.arguments]))
     own = tuple(flag for flag in command.flags if flag not in common)
     if own and not command.commands:
         parts.append(_flags(own))
     return "".join(parts)
+
+
+def _example(line: str) -> str:
+    """``command   what it does`` as a shell would take it."""
+    command, _, remark = line.partition("  ")
+    return f"$ {command}" + (f"    # {remark.strip()}" if remark.strip() else "") + "\n"
 
 
 def _prose(text: str) -> str:

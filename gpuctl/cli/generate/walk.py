@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from gpuctl.cli.out.formats import PLAIN
 from gpuctl.cli.topics import TOPICS
 from gpuctl.cli.verb import Noun, Verb
 from gpuctl.config.keys import BY_NAME
+from gpuctl.model.job import State
 
 _HELP = Flag(names=("-h", "--help"), help="Show this help and exit.")
 
@@ -22,7 +24,6 @@ _BY_FLAG: dict[str, Source] = {
     "--env-file": "files",
     "--exclude": "node-list",
     "--file": "files",
-    "--node": "nodes",
     "--profile": "profiles",
     "--python": "files",
     "--pod-patch": "files",
@@ -48,6 +49,10 @@ _BY_METAVAR: dict[str, Source] = {
 _BY_NOUN: dict[tuple[str, str], Source] = {("profile", "NAME"): "profiles", ("volumes", "NAME"): "volumes"}
 _NEW = frozenset({("profile", "add"), ("volumes", "create")})
 """Verbs whose NAME does not exist yet."""
+_STATES = (*(state.value for state in State), "unfinished", "ended")
+_FIRST = re.compile(r"\[?([A-Z]+)")
+_WORDS = re.compile(r"[a-z][a-z0-9-]*(\|[a-z][a-z0-9-]*)+\Z")
+"""A metavar that spells out all there is: ``reserved|on-demand|any``."""
 _FORMATS = (*PLAIN, "jsonpath=", "columns=")
 
 
@@ -109,28 +114,36 @@ def _flag(option: Any) -> Flag:
 
 
 def _flag_value(option: Any, name: str) -> Value:
-    choices = _FORMATS if name == "--output" else _choices(option)
+    formats = tuple(each for each in _FORMATS if each.rstrip("=") in (option.help or ""))  # logs -o knows json only, and says so
+    known = {"--output": formats, "--state": _STATES}
+    choices = known.get(name) or _choices(option)
     metavar = option.metavar or "|".join(choices) or name.lstrip("-").upper()
     named = "=" not in metavar  # KEY=VALUE is no name
     return Value(metavar=metavar, choices=choices, source=_BY_FLAG.get(name, _BY_METAVAR.get(metavar)) if named and not choices else None)
 
 
 def _argument(argument: Any, path: tuple[str, ...], words: tuple[str, ...]) -> Argument:
-    metavar = (argument.metavar or argument.name.upper()).strip("[].")
+    spelled = argument.metavar or argument.name.upper()
     choices = words or _choices(argument)
+    first = _FIRST.match(spelled)
+    word = first[1] if first else ""
     source: Source | None = None
     if not choices and path not in _NEW:
-        word = metavar.split(":", 1)[0].split("|", 1)[0]
         source = _BY_NOUN.get((path[0], word), _BY_METAVAR.get(word))
-        if source == "jobs" and ":" in metavar:
+        if source == "jobs" and ":" in spelled:
             source = "job-paths"
+    if " " in spelled:  # all that may follow, in the words of the usage line
+        return Argument(value=Value(metavar=spelled, choices=choices, source=source), help=argument.help or "")
     return Argument(
-        value=Value(metavar=metavar, choices=choices, source=source),
+        value=Value(metavar=spelled.strip("[]."), choices=choices, source=source),
         help=argument.help or "",
-        required=argument.required,
+        required=argument.required and not spelled.startswith("["),
         repeat=argument.nargs == -1,
     )
 
 
 def _choices(parameter: Any) -> tuple[str, ...]:
+    spelled = (parameter.metavar or "").strip("[].")
+    if _WORDS.match(spelled):
+        return tuple(spelled.split("|"))
     return tuple(str(getattr(each, "value", each)) for each in getattr(parameter.type, "choices", ()))
