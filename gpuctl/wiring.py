@@ -72,6 +72,16 @@ def build_cluster(entry: "ClusterEntry", settings: Settings) -> "Cluster":
     return _factory(entry)(entry.name, options)
 
 
+def find_interpreter(python: str | None, workdir: str, env: Mapping[str, str]) -> str:
+    """The absolute path of the Python that runs a job of this machine, see ``clusters.local.interpreter``.
+
+    Here so that who builds submissions need not know a cluster.
+    """
+    from gpuctl.clusters.local import interpreter
+
+    return interpreter.find(python, workdir=workdir, env=env).path
+
+
 def installed_kinds() -> tuple[str, ...]:
     """Every kind of cluster that could be built here, by name. Slow: it scans the installed distributions."""
     return tuple(sorted({*KINDS, *_entry_points()}))

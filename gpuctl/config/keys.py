@@ -138,7 +138,7 @@ LOCK_DIR: Key[str | None] = Key(
 )
 SLOTS: Key[int | None] = Key(
     name="slots",
-    env="GPUCTL_SLOTS",
+    env="GPUCTL_LOCAL_SLOTS",
     read=_count,
     allowed="a whole number from 1 to 4096",
     default=None,

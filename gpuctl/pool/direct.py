@@ -8,7 +8,7 @@ from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, 
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.reason import Explanation
-from gpuctl.pool import checks, following, listings, planning, resolve, submit, volumes, waiting
+from gpuctl.pool import listings, resolve
 from gpuctl.pool.members import Members
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check, Cluster
@@ -17,6 +17,8 @@ from gpuctl.port.stream import Stop
 
 class DirectPool:
     """The pool of a profile. See :mod:`gpuctl.port.pool` for its promises.
+
+    What one verb alone needs is imported in it: ``gpuctl jobs`` shall not pay for placement, logs and waiting.
 
     Args:
         members: the clusters, in the profile's order.
@@ -50,12 +52,16 @@ class DirectPool:
 
     def submit(self, submission: Submission) -> Submitted:
         """Accept a job on the best cluster, or raise with nothing left behind."""
+        from gpuctl.pool import submit
+
         choice = submit.choose(self.members, submission, user=self._user)
         submitted = choice.member.cluster.launch(choice.submission)
         return msgspec.structs.replace(submitted, notes=(*choice.notes, *submitted.notes)) if choice.notes else submitted
 
     def plan(self, submission: Submission) -> Plan:
         """Where, when, cost; submits nothing."""
+        from gpuctl.pool import planning, submit
+
         return planning.plan(self.members, submit.choose(self.members, submission, user=self._user))
 
     def jobs(self, query: JobQuery) -> Listing[Job]:
@@ -88,12 +94,16 @@ class DirectPool:
 
     def wait(self, refs: Sequence[str | None], *, stop: Stop, timeout: float | None) -> Iterable[Job]:
         """Yield each job once it is final, over all clusters in the order in which they end."""
+        from gpuctl.pool import waiting
+
         return waiting.wait(self.members, refs, user=self._user, stop=stop, timeout=timeout)
 
     # Streams
 
     def logs(self, ref: str | None, query: LogQuery, *, stop: Stop) -> Iterator[bytes]:
         """Rendered lines of all selected ranks, merged by time."""
+        from gpuctl.pool import following
+
         cluster, name = self._find(ref)
         return following.stream(cluster, name, query, stop=stop)
 
@@ -135,6 +145,8 @@ class DirectPool:
 
     def checks(self) -> Sequence[Check]:
         """What ``doctor`` shows."""
+        from gpuctl.pool import checks
+
         return checks.checks(self.members)
 
     # Volumes
@@ -145,24 +157,34 @@ class DirectPool:
 
     def create_volume(self, name: str, *, cluster: str | None, size: int | None, access: str | None, storage_class: str | None) -> Volume:
         """Create one, on the first cluster that keeps volumes unless one is named."""
+        from gpuctl.pool import volumes
+
         return volumes.for_new(self.members, cluster).create_volume(name, size=size, access=access, storage_class=storage_class)
 
     def delete_volume(self, name: str, *, cluster: str | None) -> Volume:
         """Delete it; what it was."""
+        from gpuctl.pool import volumes
+
         home, volume = volumes.read(self.members, name, cluster)
         home.delete_volume(name)
         return volume
 
     def volume_files(self, name: str, path: str, *, cluster: str | None) -> Listing[VolumeFile]:
         """What lies below ``path``."""
+        from gpuctl.pool import volumes
+
         return volumes.home(self.members, name, cluster).volume_files(name, path)
 
     def put_file(self, name: str, source: str, path: str, *, cluster: str | None) -> int:
         """Copy into it; bytes written."""
+        from gpuctl.pool import volumes
+
         return volumes.home(self.members, name, cluster).put_file(name, source, path)
 
     def get_file(self, name: str, path: str, destination: str, *, cluster: str | None) -> int:
         """Copy out of it; bytes written."""
+        from gpuctl.pool import volumes
+
         return volumes.home(self.members, name, cluster).get_file(name, path, destination)
 
     def _find(self, ref: str | None, *, sure: bool = False) -> tuple[Cluster, str]:

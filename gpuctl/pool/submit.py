@@ -39,8 +39,8 @@ def choose(members: Members, submission: Submission, *, user: str) -> Choice:
     """
     candidates = _allowed(members, submission.spec)
     candidates, spec, notes = _keepers(members, candidates, submission)
-    spec, candidates = _dependencies(members, candidates, spec, user=user)
-    if members.only is None:
+    if members.only is None:  # a lone cluster judges dependencies, volumes and request ids itself
+        spec, candidates = _dependencies(members, candidates, spec, user=user)
         candidates = _homes(members, candidates, spec)
         candidates = _request(members, candidates, submission)
     chosen = submission if spec is submission.spec else msgspec.structs.replace(submission, spec=spec)
