@@ -50,6 +50,11 @@ def watch(session: Session, ask: Callable[[], Rows | One], *, interval: str, unt
             screen.close()
 
 
+def once_or_watch(session: Session, ask: Callable[[], Rows | One], *, watching: bool, interval: str) -> Result:
+    """The answer, or with ``--watch`` one after another."""
+    return watch(session, ask, interval=interval) if watching else ask()
+
+
 class _Frames:
     """The present answer, drawn over the one before."""
 

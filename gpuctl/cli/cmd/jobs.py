@@ -58,9 +58,7 @@ def run(
     def ask() -> Rows:
         return _rows(session, query, sort=sort, limit=limit)
 
-    if watch:
-        return watching.watch(session, ask, interval=interval)
-    return ask()
+    return watching.once_or_watch(session, ask, watching=watch, interval=interval)
 
 
 def _rows(session: Session, query: JobQuery, *, sort: str | None, limit: int | None) -> Rows:

@@ -1,0 +1,29 @@
+"""``gpuctl clusters``."""
+
+from gpuctl.cli import asking, remembered, watching
+from gpuctl.cli.out.columns import cluster as columns
+from gpuctl.cli.out.order import ordered
+from gpuctl.cli.result import Result, Rows
+from gpuctl.cli.session import Session
+from gpuctl.cli.verb import Verb
+
+
+def run(
+    session: Session, sort: asking.Sort = None, watch: asking.Watch = False, interval: asking.Interval = watching.DEFAULT_INTERVAL
+) -> Result:
+    """List the clusters of the pool: whether they answer, what is free, and the largest shape that would start now (FITS)."""
+    ordered((), columns.COLUMNS, sort, session.context())
+
+    def ask() -> Rows:
+        listing = session.pool.clusters()
+        remembered.remember(session, "clusters", (cluster.name for cluster in listing.items))
+        items = ordered(listing.items, columns.COLUMNS, sort, session.context())
+        # A cluster that does not answer has its row, with the reason in it: no second line about it.
+        shown = {cluster.name for cluster in items if cluster.error}
+        incomplete = {name: reason for name, reason in listing.incomplete.items() if name not in shown}
+        return Rows(kind="Cluster", items=items, columns=columns.COLUMNS, name=columns.name, empty="no clusters", incomplete=incomplete)
+
+    return watching.once_or_watch(session, ask, watching=watch, interval=interval)
+
+
+VERB = Verb(run=run)

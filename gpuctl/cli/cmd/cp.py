@@ -1,0 +1,40 @@
+"""``gpuctl cp``."""
+
+from typing import Annotated
+
+import typer
+
+from gpuctl.base import quantity
+from gpuctl.base.errors import UsageError
+from gpuctl.cli.result import Done, Result
+from gpuctl.cli.session import Session
+from gpuctl.cli.show.progress import Progress
+from gpuctl.cli.verb import Verb
+
+Source = Annotated[str, typer.Argument(metavar="JOB:PATH", help="A file or directory of a job; a relative path is below its directory.")]
+Destination = Annotated[str, typer.Argument(metavar="[DEST]", help="Where to put it; - is stdout.")]
+
+
+def run(session: Session, source: Source, destination: Destination = ".") -> Result:
+    """Copy a file or directory out of a job."""
+    job, path = _parsed(source)
+    with Progress(session) as progress:
+        progress.update(f"copying {path} from {job}" if session.err_tty else "")
+        written = session.pool.copy_out(job, path, destination)
+    session.say(f"copied {path} to {destination}: {quantity.memory(written)}")
+    return Done()
+
+
+def _parsed(source: str) -> tuple[str, str]:
+    job, colon, path = source.partition(":")
+    if not colon or not job or not path:
+        raise UsageError(
+            f"cannot copy {source}: it names no job and path",
+            code="no-job-path",
+            cause="cp copies out of a job only" if not colon else None,
+            hint=f"gpuctl cp JOB:{path or source if not colon else 'PATH'} DEST",
+        )
+    return job, path
+
+
+VERB = Verb(run=run, examples=("gpuctl cp llama-k3f9:out/model.pt .", "gpuctl cp -:metrics.json /tmp"))
