@@ -133,15 +133,25 @@ def _row(command: Command) -> str:
 
 def _kinds(program: Program) -> str:
     """The ``case`` from a place to what is offered there; places that offer the same share a line."""
-    places: dict[str, list[str]] = {}
+    at_flags: dict[str, dict[str, str]] = {}
+    at_arguments: dict[str, list[str]] = {}
     for command in program.every:
         at = " ".join(command.path)
         for flag in flags_at(command):
-            if flag.value and (kind := _kind(flag.value)):
-                places.setdefault(kind, []).extend(f'"{at}:{name}"' for name in flag.names)
+            for name in flag.names if flag.value else ():
+                at_flags.setdefault(name, {})[at] = _kind(flag.value) if flag.value else ""
         for position, argument in enumerate(command.arguments):
-            if kind := _kind(argument.value):
-                places.setdefault(kind, []).append(f'"{at}:*"' if argument.repeat else f'"{at}:{position}"')
+            at_arguments.setdefault(_kind(argument.value), []).append(f'"{at}:*"' if argument.repeat else f'"{at}:{position}"')
+    places: dict[str, list[str]] = {}
+    for name, kinds in at_flags.items():
+        if len(set(kinds.values())) == 1:  # the same everywhere, as most are
+            places.setdefault(next(iter(kinds.values())), []).append(f'*":{name}"')
+        else:
+            for at, kind in kinds.items():
+                places.setdefault(kind, []).append(f'"{at}:{name}"')
+    for kind, where in at_arguments.items():
+        places.setdefault(kind, []).extend(where)
+    places.pop("", None)
     rows = [f'        {"|".join(where)}) kind="{kind}" ;;' for kind, where in places.items()]
     head = ["# What is offered for a flag's value, an argument by its position, or any argument (*).", "_gpuctl_kind() {", "    case $1 in"]
     return "\n".join([*head, *rows, "        *) kind= ;;", "    esac", "}", ""])

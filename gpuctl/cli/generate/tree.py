@@ -122,6 +122,7 @@ def flags_at(command: Command) -> tuple[Flag, ...]:
 
 
 def common_flags(program: Program) -> tuple[Flag, ...]:
-    """The flags that every verb takes."""
-    first, *others = [command for command in program.every if not command.commands]
-    return tuple(flag for flag in first.flags if all(flag in verb.flags for verb in others))
+    """The flags that verbs share, told once in a manual; a verb that gives one of them a meaning of its own tells its own."""
+    verbs = [command for command in program.every if not command.commands]
+    every = {flag.names: flag for verb in verbs for flag in verb.flags}
+    return tuple(flag for flag in every.values() if sum(flag in verb.flags for verb in verbs) > 0.8 * len(verbs))

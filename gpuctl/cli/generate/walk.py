@@ -39,8 +39,8 @@ _BY_METAVAR: dict[str, Source] = {
     "VOLUME": "volumes",
     "SCRIPT": "files",
     "FILE": "files",
-    "PATH": "files",
     "LOCAL": "files",
+    "PATH": "files",
     "DEST": "files",
     "DIR": "directories",
     "COMMAND": "programs",
@@ -49,6 +49,7 @@ _BY_METAVAR: dict[str, Source] = {
 _BY_NOUN: dict[tuple[str, str], Source] = {("profile", "NAME"): "profiles", ("volumes", "NAME"): "volumes"}
 _NEW = frozenset({("profile", "add"), ("volumes", "create")})
 """Verbs whose NAME does not exist yet."""
+_PORTS = {"[LOCAL:]PORT": ("dashboard", "tensorboard", "jupyter")}
 _STATES = (*(state.value for state in State), "unfinished", "ended")
 _FIRST = re.compile(r"\[?([A-Z]+)")
 _WORDS = re.compile(r"[a-z][a-z0-9-]*(\|[a-z][a-z0-9-]*)+\Z")
@@ -124,9 +125,9 @@ def _flag_value(option: Any, name: str) -> Value:
 
 def _argument(argument: Any, path: tuple[str, ...], words: tuple[str, ...]) -> Argument:
     spelled = argument.metavar or argument.name.upper()
-    choices = words or _choices(argument)
-    first = _FIRST.match(spelled)
-    word = first[1] if first else ""
+    choices = words or _PORTS.get(spelled, ()) or _choices(argument)
+    found = _FIRST.match(spelled)
+    word = "SCRIPT" if "SCRIPT" in spelled else found[1] if found else ""
     source: Source | None = None
     if not choices and path not in _NEW:
         source = _BY_NOUN.get((path[0], word), _BY_METAVAR.get(word))
