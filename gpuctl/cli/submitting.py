@@ -1,0 +1,121 @@
+"""From a built job to an accepted one: what submit, run, shell and rerun do alike."""
+
+import dataclasses
+from collections.abc import Callable
+
+from gpuctl.base import duration, names
+from gpuctl.base.errors import InvalidInput, Problem, UsageError
+from gpuctl.cli import remembered
+from gpuctl.cli.session import Session
+from gpuctl.cli.spec import build as building
+from gpuctl.cli.spec.build import Built
+from gpuctl.cli.spec.flag import Place
+from gpuctl.cli.spec.parser import Given
+from gpuctl.model.ask import Submission, Submitted
+
+
+def place(session: Session) -> Place:
+    """Where the values of this invocation are looked up. Standard input is read once, when it is asked for."""
+    read: list[str] = []
+
+    def stdin() -> str:
+        if not read:
+            if session.stdin_tty:
+                session.say("reading from the terminal; Ctrl-D ends it")
+            read.append(session.stdin.read())
+        return read[0]
+
+    return Place(env=session.env, cwd=session.cwd, stdin=stdin)
+
+
+def checked(given: Given) -> Given:
+    """``given`` with the problems of the flags about submitting itself, so that they are told with all others."""
+    problems = list(given.problems)
+    request_id = given.text("--request-id")
+    if request_id is not None and not names.is_request_id(request_id):
+        allowed = "1 to 128 printable ASCII characters without spaces"
+        problems.append(Problem(field="--request-id", message="cannot be one", got=repr(request_id), allowed=allowed))
+    timeout = given.text("--timeout")
+    if timeout is not None:
+        try:
+            duration.parse(timeout)
+        except ValueError as error:
+            problems.append(Problem(field="--timeout", message=str(error), got=repr(timeout), allowed=duration.ALLOWED))
+    return dataclasses.replace(given, problems=tuple(problems))
+
+
+def timeout_of(given: Given) -> float | None:
+    """Seconds of ``--timeout``, None without one."""
+    text = given.text("--timeout")
+    return float(duration.parse(text)) if text is not None else None
+
+
+def only_one(given: Given, *flags: str) -> str | None:
+    """Which one of the flags was used.
+
+    Raises:
+        UsageError: more than one.
+    """
+    used = [flag for flag in flags if given.has(flag)]
+    if len(used) > 1:
+        raise UsageError(f"{' and '.join(used)} exclude each other", code="flags-exclude", hint=f"leave out all but one: {used[0]}")
+    return used[0] if used else None
+
+
+def prepare(session: Session, given: Given, built: Built, *, rerun_of: str | None = None) -> Submission:
+    """What the pool is handed: the job with the environment, the code and the interpreter of this machine.
+
+    Raises:
+        InvalidInput: a value that shows to be wrong only here, under the name it was written by.
+        GpuctlError: there is no interpreter, or it lacks what the kind needs.
+    """
+    from gpuctl.pool import submission
+
+    document = built.document
+    try:
+        return submission.prepare(
+            document.spec,
+            cwd=session.cwd,
+            env=session.env,
+            find_interpreter=_finder(session, built),
+            name=document.metadata.name or built.base_name,
+            labels=document.metadata.labels,
+            secrets=built.secrets,
+            request_id=given.text("--request-id"),
+            best_effort=given.has("--best-effort"),
+            rerun_of=rerun_of,
+        )
+    except InvalidInput as error:
+        raise renamed(error, built) from None
+
+
+def renamed(error: InvalidInput, built: Built) -> InvalidInput:
+    """The same error, its fields under the names they were written by."""
+    problems = [building.named(problem, built.layers) for problem in error.problems]
+    return InvalidInput(error.message, problems, code=error.code, cause=error.cause, hint=error.hint)
+
+
+def submit(session: Session, submission: Submission, built: Built) -> Submitted:
+    """Hand the job over and say on stderr what became of it."""
+    try:
+        submitted = session.pool.submit(submission)
+    except InvalidInput as error:
+        raise renamed(error, built) from None
+    if submitted.sentence:
+        session.say(submitted.sentence)
+    for note in submitted.notes:
+        session.say(f"note: {note}")
+    remembered.add(session, "jobs", submitted.job.name)
+    return submitted
+
+
+def tell(session: Session, built: Built) -> None:
+    """The notes that came up while the job was built."""
+    for note in built.notes:
+        session.say(note)
+
+
+def _finder(session: Session, built: Built) -> Callable[..., str]:
+    from gpuctl import wiring
+
+    return wiring.find_interpreter
