@@ -10,8 +10,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """One fact a cluster saw, not yet judged.
 
     Attributes:
-        code: stable kebab-case word (``exit-code``, ``signal``, ``oom-killed``, ``cuda-oom``, ``rendezvous-timeout``, ``nccl-error``,
-            ``python-traceback``, ``time-limit``, ``supervisor-died``, ``reboot``, ``code-changed`` ...).
+        code: stable kebab-case word. Ends: ``cancelled``, ``dependency-failed``, ``time-limit``, ``oom-killed``, ``interpreter-missing``,
+            ``start-failed``, ``setup-failed``, ``module-missing``, ``cuda-oom``, ``python-traceback``, ``killed``, ``nccl-error``,
+            ``rendezvous-timeout``, ``connection-lost``, ``signal``, ``exit-code``. Losses: ``evicted``, ``node-lost``, ``reboot``,
+            ``supervisor-died``, ``lost``, ``cluster-unreachable``, ``credentials-expired``. Waits: ``queued``, ``claimed``,
+            ``dependency``, ``held``, ``backoff``, ``retrying``, ``capacity``, ``fragmented``, ``never-fits``, ``no-such-gpu``,
+            ``device-busy``, ``not-ready``, ``unreachable``, ``quota``, ``window``, ``volume-home``, ``budget``, ``taints``,
+            ``image-missing``, ``image-auth``, ``image-rate-limit``, ``image-pull``, ``config-missing``, ``secret-missing``,
+            ``volume-mount``, ``volume-unbound``, ``admission-refused``, ``operator-missing``. Notes: ``silent``, ``code-changed``,
+            ``note``. The table with the keys of ``data`` is in ``gpuctl.policy.explain``.
         text: the fact in its own words: a log line, a kernel line, an event's message.
         at: when it happened, if known.
         rank: the global rank it is about, None for the whole job.

@@ -1,8 +1,8 @@
 """The line: who stands in it, in which order, what each may still see, and what is held for its heads.
 
-A *head* is the first job in line that cannot start on some set of nodes. Devices are held for it (:class:`Hold`): all it
-will need, of those that are free now. Others pass on devices that are not held, or end before the head starts. A second line begins where the first head's nodes end, so that
-a job waiting for one cluster does not let the others' heads starve.
+A *head* is the first job in line that cannot start on some set of nodes. Devices are held for it (:class:`Hold`): all it will need, of
+those that are free now. Others pass on devices that are not held, or end before the head starts. A second line begins where the first
+head's nodes end, so that a job waiting for one cluster does not let the others' heads starve.
 """
 
 import bisect

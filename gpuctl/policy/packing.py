@@ -1,9 +1,9 @@
 """Packing equal pods onto the nodes of one cluster and tier: which nodes, and how many pods on each.
 
 All pods of a gang are of one size, so whether it fits is exact: the sum of what each node can hold. What needs a search is the choice
-among the fits: fewest entirely free nodes opened, then fewest nodes, then least left over on them. The
-first two are greedy and exact. The third is a small knapsack, searched depth first over classes of like nodes within a bounded number of steps, from the greedy answer on; so with
-more classes than that the answer is still a fit, only its left-over may not be the least.
+among the fits: fewest entirely free nodes opened, then fewest nodes, then least left over on them. The first two are greedy and exact.
+The third is a small knapsack, searched depth first over classes of like nodes within a bounded number of steps, from the greedy answer
+on; so with more classes than that the answer is still a fit, only its left-over may not be the least.
 """
 
 from collections.abc import Sequence

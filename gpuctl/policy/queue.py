@@ -37,7 +37,7 @@ from gpuctl.policy.line import (
     restricted,
     visible,
 )
-from gpuctl.policy.placement import Placement, place
+from gpuctl.policy.placement import Placement, place, refusal_of
 from gpuctl.policy.space import Space
 from gpuctl.policy.values import (
     Action,
@@ -53,7 +53,7 @@ from gpuctl.policy.values import (
     Start,
     Wait,
 )
-from gpuctl.policy.waiting import backoff, blocked, held
+from gpuctl.policy.waiting import HOPELESS, backoff, blocked, held
 
 
 def decide(jobs: Sequence[QueueJob], snapshot: Snapshot, now: datetime) -> Decision:
@@ -65,9 +65,7 @@ def decide(jobs: Sequence[QueueJob], snapshot: Snapshot, now: datetime) -> Decis
     entries += _growing(snapshot.running)
     entries.sort(key=lambda entry: entry.rank)
     stuck = [entry for entry in entries if not line.serve(entry)]
-    outlooks = outlook([entry.job for entry in stuck], line.space, line.releases, snapshot.claims, now)
-    actions: list[Action] = [*settled.actions, *line.actions()]
-    actions += [_wait(entry, line, snapshot, outlooks[entry.job.id], now) for entry in stuck if not entry.grows]
+    actions: list[Action] = [*settled.actions, *line.actions(), *_waits(stuck, line, snapshot, now)]
     for job in standing:
         reason = _apart(job, settled, now)
         if reason is not None:
@@ -284,9 +282,18 @@ def _shape(job: QueueJob) -> tuple[object, ...]:
     return *size, job.gpu_type, job.devices, job.tier, job.cluster, job.exclude, job.team, job.preemptible, limit
 
 
-def _wait(entry: Entry, line: Line, snapshot: Snapshot, ahead: Outlook, now: datetime) -> Wait:
-    reason = blocked(entry.job, line.space, line.holds, snapshot, ahead, now)
-    return Wait(job=entry.job.id, reason=reason, expected_start=ahead.start, ahead=ahead.ahead)
+def _waits(stuck: Sequence[Entry], line: Line, snapshot: Snapshot, now: datetime) -> list[Wait]:
+    """The reasons, judged by what is free after everything that starts now. What can never start is in nobody's way."""
+    found = {shape: place(entry.job, line.space) for shape, entry in {_shape(entry.job): entry for entry in stuck}.items()}
+    lost = {shape for shape, outcome in found.items() if not isinstance(outcome, Placement) and refusal_of(outcome).reason.code in HOPELESS}
+    in_line = [entry.job for entry in stuck if _shape(entry.job) not in lost]
+    outlooks = outlook(in_line, line.space, line.releases, snapshot.claims, now)
+    waits = []
+    for job in (entry.job for entry in stuck if not entry.grows):
+        ahead = outlooks.get(job.id, Outlook(0, 0, 0, None))
+        reason = blocked(job, found[_shape(job)], line.space, line.holds, snapshot, ahead, now)
+        waits.append(Wait(job=job.id, reason=reason, expected_start=ahead.start, ahead=ahead.ahead))
+    return waits
 
 
 def _wake(actions: Sequence[Action], standing: Sequence[QueueJob], snapshot: Snapshot, now: datetime) -> datetime | None:

@@ -7,7 +7,7 @@ from gpuctl.base import duration
 from gpuctl.model.reason import Reason
 from gpuctl.policy.forecast import Outlook
 from gpuctl.policy.line import Hold, older
-from gpuctl.policy.placement import Placement, place, refusal_of
+from gpuctl.policy.placement import Placement, Refusals, place, refusal_of
 from gpuctl.policy.space import Space, total
 from gpuctl.policy.values import Claim, QueueJob, Snapshot
 from gpuctl.policy.wording import devices_word, instant, plural
@@ -38,9 +38,16 @@ def backoff(job: QueueJob, until: datetime, now: datetime) -> Reason:
     )
 
 
-def blocked(job: QueueJob, space: Space, holds: Sequence[Hold], snapshot: Snapshot, ahead: Outlook, now: datetime) -> Reason:
+def blocked(
+    job: QueueJob,
+    found: Placement | Refusals,
+    space: Space,
+    holds: Sequence[Hold],
+    snapshot: Snapshot,
+    ahead: Outlook,
+    now: datetime,
+) -> Reason:
     """Standing in line: for devices, behind others, behind another user's claim, or for a process that is not ours."""
-    found = place(job, space)
     advice = f"expected start {ahead.unknown}" if ahead.unknown else None
     claims = older(snapshot.claims, job)
     word = devices_word(snapshot.nodes)
