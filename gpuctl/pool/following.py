@@ -3,26 +3,27 @@
 The end of a stream says nothing about the job: after every one the job is read again, and only a final job ends ``--follow``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
+
+import msgspec
 
 from gpuctl.base import clock
 from gpuctl.base.errors import UnavailableError
 from gpuctl.model.ask import LogQuery
 from gpuctl.model.job import Attempt, Job, RankEnd
 from gpuctl.pool.logs.merge import rendered
+from gpuctl.pool.standins import Absent, Awaited, Key, Lookout, key_of
 from gpuctl.port.cluster import Cluster
 from gpuctl.port.stream import RankLog, Stop
 
 T = TypeVar("T")
 
-PAUSE = 0.25
-"""Seconds between two looks at a job that waits, or whose end is not recorded yet."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+"""Seconds between two looks at a job that waits, or whose end is not recorded yet; the longer it takes, the longer."""
 
 PATIENCE = 60.0
 """Seconds for which a followed job's cluster may be away before following gives up."""
-
-_Key = tuple[int | None, int, int, int | None]
 
 
 def stream(cluster: Cluster, ref: str, query: LogQuery, *, stop: Stop) -> Iterator[bytes]:
@@ -41,22 +42,54 @@ def _now(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop) -
 
 
 def _follow(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop) -> Iterator[bytes]:
-    seen: dict[_Key, RankLog] = {}
+    seen: dict[Key, RankLog] = {}
+    pause = SHORTEST_PAUSE
     while True:
-        ended = _nothing_follows(job, query)
-        logs = selected(_patiently(lambda: cluster.logs(ref, query), stop), job, query)
-        fresh = [log for log in logs if _key(log) not in seen]
-        if fresh and (ended or _all_there(fresh, job, query)):
-            seen.update((_key(log), log) for log in fresh)
-            yield from rendered(fresh, query, stop)
-        elif ended or stop.is_set():
+        over = _nothing_follows(job, query)
+        logs = _patiently(lambda: cluster.logs(ref, query), stop)
+        fresh = [log for log in selected(logs, job, query) if key_of(log) not in seen]
+        if not over:
+            fresh += _awaited(cluster, ref, job, query, {*seen, *map(key_of, logs)})
+        if fresh:
+            asked = query if not seen else msgspec.structs.replace(query, tail=None)
+            seen.update((key_of(log), log) for log in fresh)
+            yield from rendered(fresh, _prefixed(asked, seen), stop)
+            pause = SHORTEST_PAUSE
+        elif over or stop.wait(pause):
             break
-        else:
-            stop.wait(PAUSE)
-        if not ended:
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+        if not over:
             job = _patiently(lambda: cluster.job(ref), stop)
     if not stop.is_set():
-        yield from rendered(absent(list(seen.values()), job, query), query, stop)
+        there = [log for log in seen.values() if not isinstance(log, Awaited) or log.found]
+        yield from rendered(absent(there, job, query), query, stop)
+
+
+def _awaited(cluster: Cluster, ref: str, job: Job, query: LogQuery, there: set[Key]) -> list[RankLog]:
+    """One log for every rank (and, among several, every node's agent) of the running attempts that has not said anything yet."""
+    if query.failed or query.first_error:
+        return []
+    awaited: list[RankLog] = []
+    for attempt in _attempts(job, query):
+        if attempt.ended_at is not None:
+            continue
+        lookout = Lookout(cluster, ref, msgspec.structs.replace(query, task=attempt.task, attempt=attempt.number))
+        several = sum(len(pod.ranks) for pod in attempt.pods) > 1
+        for node, pod in enumerate(attempt.pods):
+            if query.node not in (None, node):
+                continue
+            ranks: list[int | None] = [rank for rank in pod.ranks if query.ranks is None or rank in query.ranks]
+            if several and query.ranks is None:
+                ranks.append(None)
+            keys = [(attempt.task, attempt.number, node, rank) for rank in ranks]
+            awaited.extend(Awaited(lookout, key) for key in keys if key not in there)
+    return awaited
+
+
+def _prefixed(query: LogQuery, seen: Iterable[Key]) -> LogQuery:
+    """Labels, as soon as there have been several ranks: a straggler that is rendered alone is one of them."""
+    several = len({(task, rank) for task, _, _, rank in seen if rank is not None}) > 1
+    return msgspec.structs.replace(query, prefix=True) if several and query.prefix is None else query
 
 
 def selected(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list[RankLog]:
@@ -78,7 +111,7 @@ def selected(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list[RankLog
     return [log for log in logs if _kept(log, keep)]
 
 
-def absent(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list["Absent"]:
+def absent(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list[Absent]:
     """One note for every rank that vanished: its attempt ended badly, it has no log, and nobody recorded its end."""
     if query.failed or query.first_error:
         return []
@@ -97,29 +130,6 @@ def absent(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list["Absent"]
                 if rank not in ended and (attempt.task, attempt.number, rank) not in there and (query.ranks is None or rank in query.ranks)
             )
     return notes
-
-
-class Absent:
-    """The log of a rank of which nothing was kept: one note of gpuctl's own that says so."""
-
-    def __init__(self, attempt: Attempt, *, rank: int, node: int, host: str) -> None:
-        self.rank: int | None = rank
-        self.node = node
-        self.task = attempt.task
-        self.attempt = attempt.number
-        at = attempt.ended_at or clock.now()
-        text = f"rank {rank} on {host} left no log and no exit status (attempt {attempt.number}: {attempt.state.value})"
-        self._record = f"{at:%Y-%m-%dT%H:%M:%S.%f}000Z gF {text}\n".encode()
-
-    def blocks(self, *, since: str | None, follow: bool) -> Iterator[bytes]:
-        """The note, unless it is older than ``since``."""
-        del follow  # it is complete
-        if since is None or self._record[:30].decode() >= since:
-            yield self._record
-
-    def tail(self, lines: int) -> bytes:
-        """The note."""
-        return self._record if lines > 0 else b""
 
 
 def _attempts(job: Job, query: LogQuery) -> list[Attempt]:
@@ -144,18 +154,6 @@ def _nothing_follows(job: Job, query: LogQuery) -> bool:
     return bool(asked) and job.tasks is None and all(attempt.ended_at is not None for attempt in asked)
 
 
-def _all_there(logs: Sequence[RankLog], job: Job, query: LogQuery) -> bool:
-    """Whether to begin now: every rank that is known has its log, or enough time has passed that a silent one is not waited for."""
-    there = {(log.task, log.attempt, log.rank) for log in logs}
-    now = clock.now()
-    for attempt in _attempts(job, query):
-        young = attempt.ended_at is None and attempt.started_at is not None and clock.elapsed(attempt.started_at, now) < 1.0
-        ranks = {rank for pod in attempt.pods for rank in pod.ranks if query.ranks is None or rank in query.ranks}
-        if young and any((attempt.task, attempt.number, rank) not in there for rank in ranks):
-            return False
-    return True
-
-
 def _patiently(read: Callable[[], T], stop: Stop) -> T:
     """Read through a short absence of the cluster: a followed job goes on without us, so should its reader."""
     start = clock.now()
@@ -165,10 +163,6 @@ def _patiently(read: Callable[[], T], stop: Stop) -> T:
         except UnavailableError:
             if clock.elapsed(start, clock.now()) > PATIENCE or stop.wait(1.0):
                 raise
-
-
-def _key(log: RankLog) -> _Key:
-    return log.task, log.attempt, log.node, log.rank
 
 
 def _bad(attempt: Attempt) -> bool:
