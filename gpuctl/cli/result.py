@@ -30,7 +30,7 @@ class Column:
         cell: the text of an item's cell; ``?`` for what is unknown.
         wide: only with ``-o wide``.
         right: numbers, aligned to the right.
-        shrink: the one free-text column that gives way on a narrow terminal.
+        shrink: a free-text column that gives way on a narrow terminal; the widest of several gives first.
         style: name of a style for the cell (``good``, ``bad``, ``busy``, ``faint``), by item.
         key: what ``--sort`` orders by (None sorts last); the cell's text without one.
     """

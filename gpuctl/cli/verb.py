@@ -102,6 +102,11 @@ class Noun:
 class PlainCommand(TyperCommand):
     """A command whose help keeps its paragraphs and examples as they were written (rich help would cost twice the start)."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Required arguments bare (``JOB``), as cp and ls write them, without the parser's braces."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [piece[1:-1] if piece.startswith("{") and piece.endswith("}") else piece for piece in pieces]
+
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write the examples and text unwrapped: they are written for 80 columns."""
         formatter.write("\n")

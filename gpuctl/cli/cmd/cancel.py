@@ -31,8 +31,9 @@ def run(
     yes: Yes = False,
     grace: Grace = None,
 ) -> Result:
-    """End jobs; prints job/NAME for each. It returns before their processes are gone: gpuctl wait JOB waits for that.
+    """End jobs; prints job/NAME for each.
 
+    It returns before their processes are gone; gpuctl wait JOB waits for that.
     Jobs are named, or matched by --name, --state, --label and -u. What a pattern
     matches, and somebody else's job, is shown and asked about unless -y is given.
     A job that has ended stays as it is (exit code 0). When some of several could

@@ -11,7 +11,10 @@ from gpuctl.cli.verb import Verb
 def run(
     session: Session, sort: asking.Sort = None, watch: asking.Watch = False, interval: asking.Interval = watching.DEFAULT_INTERVAL
 ) -> Result:
-    """List the clusters of the pool: whether they answer, what is free, and the largest shape that would start now (FITS)."""
+    """List the clusters of the pool: whether they answer, and what is free.
+
+    FITS is the largest shape that would start now.
+    """
     ordered((), columns.COLUMNS, sort, session.context())
 
     def ask() -> Rows:

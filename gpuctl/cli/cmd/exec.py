@@ -20,8 +20,10 @@ Everywhere = Annotated[bool, typer.Option("--all", help="On every node, one afte
 def run(
     session: Session, job: asking.Job, command: Command, rank: Rank = None, node: NodeIndex = None, everywhere: Everywhere = False
 ) -> Result:
-    """Run a command inside a running job: in its environment and its directory, on its first node unless told otherwise.
+    """Run a command inside a running job.
 
+    It has the job's environment and directory, and runs on the job's first node
+    unless --rank, --node or --all says otherwise. What follows -- is the command.
     The exit code is the command's own, 128+n when it died of signal n, the
     highest of several; 125 when gpuctl itself failed.
     """

@@ -23,7 +23,10 @@ def run(
     watch: asking.Watch = False,
     interval: asking.Interval = watching.DEFAULT_INTERVAL,
 ) -> Result:
-    """List the nodes of the pool and their GPUs. A machine without GPUs has process slots."""
+    """List the nodes of the pool and their GPUs.
+
+    A machine without GPUs has process slots in their place.
+    """
     shown = columns.DEVICES if devices else columns.COLUMNS
     ordered((), shown, sort, session.context())
 

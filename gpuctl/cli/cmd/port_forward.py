@@ -23,7 +23,11 @@ Port = Annotated[
 
 
 def run(session: Session, job: Job, port: Port = None) -> Result:
-    """Reach a port of a job on this machine. Prints the local address, and stays until Ctrl-C."""
+    """Reach a port of a job from here.
+
+    Prints the local address and stays until Ctrl-C. With one argument it is the
+    port, and the job is my latest.
+    """
     ref, wish = (None, job) if port is None else (job, port)
     local, remote = parsed(wish)
     with Interrupt(session, sentence="closed") as stop:

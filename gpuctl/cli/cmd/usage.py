@@ -27,8 +27,9 @@ def run(
     watch: asking.Watch = False,
     interval: asking.Interval = watching.DEFAULT_INTERVAL,
 ) -> Result:
-    """Sum up GPU-hours. Days are UTC; a job that held GPUs on two days counts on both.
+    """Sum up GPU-hours.
 
+    Days are UTC; a job that held GPUs on two days counts on both.
     Tables show GPU-hours, json and yaml integer gpuSeconds.
     """
     dimensions = tuple(dict.fromkeys(asking.one_of(word.strip(), columns.DIMENSIONS, field="--by") for word in by.split(",")))

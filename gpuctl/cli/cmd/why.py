@@ -23,7 +23,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaul
 
 
 def run(session: Session, job: asking.OptionalJob = None) -> Result:
-    """Explain why a job waits, failed or ended: one sentence, the evidence, what to do.
+    """Explain why a job waits, failed or ended: one sentence, the evidence, advice.
 
     The exit code is 0 whatever the answer is.
     """

@@ -12,18 +12,43 @@ _SHORTEST = 8
 
 
 def render(items: Sequence[Any], columns: Sequence[Column], context: Context, *, width: int | None, headers: bool) -> str:
-    """A table of ``items``. ``width`` in columns, None for as wide as it gets (piped)."""
-    cells = [[_clean(column.cell(item, context)) for column in columns] for item in items]
-    names = [column.name for column in columns]
-    measured = [names, *cells] if headers else cells
-    widths = [max((display_width(row[index]) for row in measured), default=0) for index in range(len(columns))]
+    """A table of ``items``. ``width`` in columns, None for as wide as it gets (piped).
+
+    Worked column by column: a column of plain ASCII, which is nearly every one, is measured and padded without a look at its characters.
+    """
+    texts = [_Texts([column.cell(item, context) for item in items], header=column.name if headers else None) for column in columns]
+    widths = [text.width for text in texts]
     if width is not None:
         _shrink(widths, columns, width)
-    lines = [_line(names, widths, columns)] if headers else []
-    for item, row in zip(items, cells, strict=True):
-        styles = [column.style(item) if column.style and context.color else None for column in columns]
-        lines.append(_line(row, widths, columns, styles))
-    return "".join(line + "\n" for line in lines)
+    shown = []
+    for text, column, wide in zip(texts, columns, widths, strict=True):
+        styles = [column.style(item) for item in items] if column.style and context.color else None
+        shown.append(text.padded(wide, right=column.right, styles=[None, *styles] if styles and headers else styles))
+    return "".join(_GAP.join(row).rstrip() + "\n" for row in zip(*shown, strict=True))
+
+
+class _Texts:
+    """The texts of one column, the header first."""
+
+    def __init__(self, texts: list[str], *, header: str | None) -> None:
+        together = "".join(texts)
+        if not together.isprintable():
+            texts = [_clean(text) for text in texts]
+        self._texts = texts if header is None else [header, *texts]
+        self._plain = together.isascii()
+        self.width = max(map(len if self._plain else display_width, self._texts), default=0)
+
+    def padded(self, width: int, *, right: bool, styles: Sequence[str | None] | None) -> list[str]:
+        """Every text in exactly ``width`` columns."""
+        texts = self._texts if width >= self.width else [cut(text, width) for text in self._texts]
+        if self._plain and width >= self.width and styles is None:
+            return [text.rjust(width) for text in texts] if right else [text.ljust(width) for text in texts]
+        padded = []
+        for position, text in enumerate(texts):
+            padding = " " * (width - display_width(text))
+            text = styled(text, styles[position]) if styles is not None else text
+            padded.append(padding + text if right else text + padding)
+        return padded
 
 
 def display_width(text: str) -> int:
@@ -59,20 +84,12 @@ def _clean(text: str) -> str:
 
 
 def _shrink(widths: list[int], columns: Sequence[Column], width: int) -> None:
+    """Take what is too much from the columns that may give. Where all they have is not enough, lines wrap anyway: then nothing is cut."""
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    for index, column in enumerate(columns):
-        if excess > 0 and column.shrink:
-            give = min(excess, max(0, widths[index] - _SHORTEST))
-            widths[index] -= give
-            excess -= give
-
-
-def _line(row: Sequence[str], widths: Sequence[int], columns: Sequence[Column], styles: Sequence[str | None] | None = None) -> str:
-    parts = []
-    for index, (text, width, column) in enumerate(zip(row, widths, columns, strict=True)):
-        shown = cut(text, width)
-        padding = " " * (width - display_width(shown))
-        if styles:
-            shown = styled(shown, styles[index])
-        parts.append(padding + shown if column.right else shown + padding)
-    return _GAP.join(parts).rstrip()
+    spare = {index: max(0, widths[index] - _SHORTEST) for index, column in enumerate(columns) if column.shrink}
+    if excess > sum(spare.values()):
+        return
+    while excess > 0:  # the widest gives first, so that no column is cut for the sake of a longer one
+        widest = max(spare, key=lambda index: widths[index])
+        widths[widest] -= 1
+        excess -= 1

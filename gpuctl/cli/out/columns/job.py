@@ -64,7 +64,7 @@ def shape(spec: JobSpec) -> str:
 
 def _elapsed_cell(job: Job, context: Context) -> str:
     if job.started_at is None:
-        return cells.UNKNOWN if job.state.active else cells.ABSENT
+        return cells.UNKNOWN if job.state is State.RUNNING else cells.ABSENT
     ran = elapsed(job, context)
     return cells.UNKNOWN if ran is None else cells.seconds(ran)
 
@@ -79,6 +79,8 @@ def _left_cell(job: Job, context: Context) -> str:
 def _where(job: Job) -> str:
     if job.where is not None:
         return job.where
+    if job.tasks is not None and job.cluster is not None:  # its tasks have a place each
+        return job.cluster
     return cells.UNKNOWN if job.state.active else cells.ABSENT
 
 
@@ -125,7 +127,7 @@ def _state_key(job: Any, _: Context) -> int:
 NAME = Column(name="NAME", cell=lambda job, _: job.name)
 STATE = Column(name="STATE", cell=lambda job, _: job.state.value, style=lambda job: _STYLE[job.state], key=_state_key)
 GPUS = Column(name="GPUS", cell=lambda job, _: str(job.spec.total_gpus), right=True, key=lambda job, _: job.spec.total_gpus)
-WHERE = Column(name="WHERE", cell=lambda job, _: _where(job))
+WHERE = Column(name="WHERE", cell=lambda job, _: _where(job), shrink=True)
 ELAPSED = Column(name="ELAPSED", cell=_elapsed_cell, right=True, key=elapsed)
 LEFT = Column(name="LEFT", cell=_left_cell, right=True, key=left)
 REASON = Column(name="REASON", cell=lambda job, _: _reason(job), shrink=True)
