@@ -5,7 +5,8 @@ Promises of every pool, beside those of :mod:`gpuctl.port.cluster` for the calls
     1. A cluster that cannot be read never fails a list: its rows are missing, ``Listing.incomplete`` names it with the reason.
     2. A job on a cluster that cannot be reached is UnavailableError (7), never NotFoundError (3).
     3. ``submit`` refuses (NotKeptHere) what no cluster it may use could keep, naming who could; ``best_effort`` makes that a note.
-    4. ``logs`` yields rendered bytes that end at a line's end, merged by time over all ranks.
+    4. ``logs`` yields rendered bytes that end at a line's end, merged by time over all ranks. Only one log alone, without prefix, comes byte
+       for byte as its rank wrote it: a prompt or a progress bar without its newline, too.
     5. ``ref`` may be None or ``-``: my latest job. The calls that end something have no default.
 """
 

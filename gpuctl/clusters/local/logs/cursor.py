@@ -1,11 +1,15 @@
-"""A place in a log that moves forward, from segment to segment, while a writer appends, rotates and drops."""
+"""A place in a log that moves forward, from segment to segment, while a writer appends, rotates and drops.
+
+No file stays open between two reads: an array of a thousand tasks has a thousand logs, and a process 1,024 descriptors.
+"""
 
 import os
 import re
 
 from gpuctl.clusters.local.logs.layout import Segments
 
-BLOCK = 1 << 20
+BLOCK = 1 << 18
+"""Bytes per read: large enough to be fast, small enough to hold one for each of hundreds of ranks."""
 DROPPED = re.compile(rb"\d{4}-[^ ]{25} gF \d+ bytes of earlier output were dropped")
 """How every segment but the first begins (see layout)."""
 
@@ -25,19 +29,14 @@ class Cursor:
         self._number = number
         self._offset = offset
         self._end = end
-        self._file = files.open(number)
         self._complete = False
-        self._gap = offset == 0 and not os.path.exists(files.path(number - 1)) if number else False
+        self._gap = offset == 0 and number > 0 and not os.path.exists(files.path(number - 1))
         self.rest = b""
         """What follows the last whole record and has no end yet."""
 
     def read(self) -> bytes:
-        """The next whole records, at most 1 MiB; empty when there are none now."""
+        """The next whole records, at most ``BLOCK`` bytes; empty when there are none now."""
         while True:
-            if self._file is None:
-                self._file = self._files.open(self._number)
-                if self._file is None:
-                    return b""
             block = self._records()
             if block:
                 if self._offset == len(block) and not self._gap and DROPPED.match(block):
@@ -52,21 +51,20 @@ class Cursor:
                 self._complete = True  # the next one was made after the last record of this one was written: read the rest first
                 continue
             self._gap = following > self._number + 1
-            self.close()
             self._number, self._offset, self._complete = following, 0, False
 
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
     def _records(self) -> bytes:
-        assert self._file is not None
         room = BLOCK
         if self._end is not None and self._number >= self._end[0]:
             room = min(BLOCK, self._end[1] - self._offset)
-        block = os.pread(self._file, room, self._offset) if room > 0 else b""
+        file = self._files.open(self._number) if room > 0 else None
+        if file is None:
+            self.rest = b""
+            return b""
+        try:
+            block = os.pread(file, room, self._offset)
+        finally:
+            os.close(file)
         cut = block.rfind(b"\n") + 1
         self.rest = block[cut:]
         self._offset += cut
@@ -77,7 +75,7 @@ class Cursor:
         following = None
         if os.path.exists(self._files.path(self._number + 1)):
             following = self._number + 1
-        elif self._file is not None and os.fstat(self._file).st_nlink == 0:
+        elif not os.path.exists(self._files.path(self._number)):
             following = min((number for number in self._files.kept() if number > self._number), default=None)
         if self._end is not None and following is not None and following > self._end[0]:
             return None

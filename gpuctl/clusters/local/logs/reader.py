@@ -49,21 +49,18 @@ class LocalRankLog:
         """Blocks from a place on, to ``end`` or until the attempt has ended and everything was read."""
         cursor = Cursor(self._files, number, offset, end=end)
         last_look = False
-        try:
-            while True:
-                block = cursor.read()
-                if block:
-                    yield block
-                elif last_look or end is not None:
-                    if last_look or self._ended():
-                        yield from _torn(cursor.rest)
-                    return
-                else:
-                    last_look = self._ended()  # then read once more: what was written between the two looks
-                    if not last_look:
-                        yield b""
-        finally:
-            cursor.close()
+        while True:
+            block = cursor.read()
+            if block:
+                yield block
+            elif last_look or end is not None:
+                if last_look or self._ended():
+                    yield from _torn(cursor.rest)
+                return
+            else:
+                last_look = self._ended()  # then read once more: what was written between the two looks
+                if not last_look:
+                    yield b""
 
     def _tail_start(self, lines: int, kept: list[int]) -> tuple[int, int]:
         """Where the last ``lines`` lines begin. A line may have several records; an unfinished one at the end counts as a line."""

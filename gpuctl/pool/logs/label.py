@@ -1,0 +1,68 @@
+"""What stands before a line.
+
+``[3] `` for a rank, ``[n0] `` for a node's agent, ``[17] `` for a task of an array, ``[x32] `` for all, ``[0-3,7] `` for some.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from gpuctl.port.stream import RankLog
+
+
+class Labels:
+    """The labels of a set of logs, by the logs' tags.
+
+    With several tasks the task comes first (``[17.3] ``), and alone where every task has one rank.
+    """
+
+    def __init__(self, logs: Sequence[tuple[bytes, RankLog]]) -> None:
+        tasks = {log.task for _, log in logs}
+        self._many_tasks = len(tasks) > 1
+        self._alone = all(log.rank in (None, 0) for _, log in logs)
+        self._logs = dict(logs)
+        ranked = {(log.task, log.rank) for _, log in logs if log.rank is not None}
+        self.several = len(ranked) > 1
+        """Whether the lines need a label at all."""
+        self.one = {tag: f"[{self._name(log)}] ".encode() for tag, log in logs}
+        """The label of each log."""
+        self._everybody = len(ranked)
+        self._known: dict[tuple[bytes, ...], bytes] = {}
+
+    def group(self, tags: Iterable[bytes]) -> bytes:
+        """The label of several logs together."""
+        key = tuple(sorted(tags))
+        label = self._known.get(key)
+        if label is None:
+            label = self._known[key] = self._group([self._logs[tag] for tag in key])
+        return label
+
+    def _name(self, log: RankLog) -> str:
+        if log.rank is None and not (self._many_tasks and self._alone):
+            who = f"n{log.node}"
+        else:
+            who = str(log.rank or 0)
+        if not self._many_tasks or log.task is None:
+            return who
+        return str(log.task) if self._alone else f"{log.task}.{who}"
+
+    def _group(self, logs: list[RankLog]) -> bytes:
+        ranked = {(log.task, log.rank) for log in logs if log.rank is not None}
+        if len(ranked) == len(logs) == self._everybody:
+            return f"[x{len(logs)}] ".encode()
+        names = [self._name(log) for log in logs]
+        numbers = sorted(int(name) for name in names if name.isdigit())
+        others = sorted(name for name in names if not name.isdigit())
+        return f"[{','.join([*ranges(numbers), *others])}] ".encode()
+
+
+def ranges(numbers: Sequence[int]) -> list[str]:
+    """Ascending numbers in short: 0, 1, 2, 3, 7 are ``0-3`` and ``7``."""
+    out: list[str] = []
+    start = previous = None
+    for number in [*numbers, None]:
+        if start is not None and number is not None and previous is not None and number == previous + 1:
+            previous = number
+            continue
+        if start is not None:
+            out.append(str(start) if start == previous else f"{start}-{previous}")
+        start = previous = number
+    return out

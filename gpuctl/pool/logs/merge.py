@@ -1,0 +1,157 @@
+"""The logs of a job as one stream, for people (``rendered``) and for programs (``lines``)."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from typing import Literal
+
+import msgspec
+
+from gpuctl.model.ask import LogQuery
+from gpuctl.pool.logs import first_error, fold
+from gpuctl.pool.logs.gather import PAUSE, Gather
+from gpuctl.pool.logs.label import Labels
+from gpuctl.pool.logs.source import INSTANT, TAG, Source
+from gpuctl.port.stream import HEADER, RankLog, Stop
+
+_SETTLE = 0.1
+"""Seconds for which lines of several logs rest while following, when they are not folded, to come in order."""
+_AHEAD = 1 << 16
+_STREAMS: dict[bytes, Literal["stdout", "stderr", "gpuctl"]] = {b"o": "stdout", b"e": "stderr", b"g": "gpuctl"}
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of one rank, without its newline. ``at``: RFC 3339 in UTC with nine digits. ``rank`` None: the node's agent."""
+
+    at: str
+    text: bytes
+    stream: Literal["stdout", "stderr", "gpuctl"] = "stdout"
+    rank: int | None = None
+    node: int = 0
+    task: int | None = None
+    attempt: int = 1
+
+    @property
+    def time(self) -> datetime:
+        """The instant, to the microsecond."""
+        return datetime.strptime(self.at[:26], "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=timezone.utc)
+
+
+def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop) -> Iterator[bytes]:
+    """Whole lines of all ``logs``, merged by time, in blocks.
+
+    One log alone is what its rank wrote, byte for byte (a line that has no end yet comes as far as it is). Several ranks have a label
+    before each line (``[3] ``), and identical lines that came together are folded (``[x32] ``), unless ``query`` says otherwise. Of
+    ``query`` the fields since, tail, follow, fold, prefix, timestamps and first_error count here; which logs there are was decided before.
+    """
+    if not logs:
+        return
+    sources = _sources(logs, query)
+    labels = Labels([(source.tag, source.log) for source in sources])
+    prefix = labels.several if query.prefix is None else query.prefix
+    if query.first_error:
+        for source in sources:
+            yield from first_error.excerpt(source.log, labels.one[source.tag] if prefix else b"")
+    if len(logs) == 1 and not prefix and not query.timestamps:
+        yield from _plain(logs[0], query, stop)
+        return
+    folding = query.fold and prefix and labels.several
+    hold = fold.WINDOW if folding else _SETTLE if len(logs) > 1 and query.follow else 0.0
+    gather = Gather(sources, follow=query.follow, hold=hold, ahead=fold.AHEAD * len(logs) if folding else _AHEAD)
+    last: deque[bytes] | None = deque(maxlen=query.tail) if query.tail is not None else None
+    for batch in gather.batches(stop):
+        if folding:
+            folded = fold.fold(batch.records, batch.sure)
+            gather.carry = folded.rest
+            out = _labelled(folded.records, labels if prefix else None, query.timestamps)
+            _put_groups(out, folded, labels, query.timestamps)
+        else:
+            out = _labelled(batch.records[: batch.sure], labels if prefix else None, query.timestamps)
+        if last is not None:
+            last.extend(out)
+            if not batch.quiet:
+                continue
+            out, last = list(last), None
+        if out:
+            out.append(b"")
+            yield b"\n".join(out)
+
+
+def lines(logs: Sequence[RankLog], query: LogQuery, stop: Stop) -> Iterator[LogLine]:
+    """Every line of all ``logs``, merged by time, never folded. Counts the fields since, tail and follow of ``query``."""
+    if not logs:
+        return
+    sources = _sources(logs, query)
+    by_tag = {source.tag: source.log for source in sources}
+    hold = _SETTLE if len(logs) > 1 and query.follow else 0.0
+    last: deque[LogLine] | None = deque(maxlen=query.tail) if query.tail is not None else None
+    for batch in Gather(sources, follow=query.follow, hold=hold, ahead=_AHEAD).batches(stop):
+        values = (_line(record, by_tag[record[-TAG:]]) for record in batch.records[: batch.sure])
+        if last is not None:
+            last.extend(values)
+            if not batch.quiet:
+                continue
+            yield from last
+            last = None
+        else:
+            yield from values
+
+
+def instant_of(at: datetime) -> str:
+    """A datetime as a record's instant."""
+    return f"{at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S.%f}000Z"
+
+
+def _sources(logs: Sequence[RankLog], query: LogQuery) -> list[Source]:
+    since = instant_of(query.since) if query.since is not None else None
+    return [Source(log, number, since=since, follow=query.follow, tail=query.tail) for number, log in enumerate(logs)]
+
+
+def _plain(log: RankLog, query: LogQuery, stop: Stop) -> Iterator[bytes]:
+    since = instant_of(query.since) if query.since is not None else None
+    for block in log.blocks(since=since, follow=query.follow, tail=query.tail):
+        if block:
+            yield _texts(block)
+        elif query.follow:
+            stop.wait(PAUSE)
+        if stop.is_set():
+            return
+
+
+def _texts(block: bytes) -> bytes:
+    """What the records of one log say, exactly: a part brings no newline."""
+    records = block.split(b"\n")
+    if any(mark in block for mark in (b"Z oP ", b"Z eP ", b"Z gP ")):
+        records.pop()
+        return b"".join([record[HEADER:] if record[32:33] == b"P" else record[HEADER:] + b"\n" for record in records])
+    return b"\n".join([record[HEADER:] for record in records])
+
+
+def _labelled(records: Iterable[bytes], labels: Labels | None, timestamps: bool) -> list[bytes]:
+    if labels is None:
+        if timestamps:
+            return [record[: INSTANT + 1] + record[HEADER:-TAG] for record in records]
+        return [record[HEADER:-TAG] for record in records]
+    one = labels.one
+    if timestamps:
+        return [record[: INSTANT + 1] + one[record[-TAG:]] + record[HEADER:-TAG] for record in records]
+    return [one[record[-TAG:]] + record[HEADER:-TAG] for record in records]
+
+
+def _put_groups(out: list[bytes], folded: fold.Folded, labels: Labels, timestamps: bool) -> None:
+    for position, tags in folded.groups.items():
+        record = folded.records[position]
+        head = record[: INSTANT + 1] if timestamps else b""
+        out[position] = head + labels.group(tags) + record[HEADER:-TAG]
+
+
+def _line(record: bytes, log: RankLog) -> LogLine:
+    return LogLine(
+        at=record[:INSTANT].decode("ascii", "replace"),
+        text=record[HEADER:-TAG],
+        stream=_STREAMS.get(record[31:32], "stdout"),
+        rank=log.rank,
+        node=log.node,
+        task=log.task,
+        attempt=log.attempt,
+    )
