@@ -1,0 +1,131 @@
+"""Healing what a crash, a kill or a reboot left: launches whose supervisor is dead, and jobs' directories that nobody owns.
+
+A supervisor holds its ``alive`` file locked for as long as it lives. A free lock on an open launch means that it is dead, or was never
+started. Whoever gets that lock heals: reads the rest of the journal, kills every process that is left, and only then gives up the launch.
+"""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from typing import NamedTuple
+
+from gpuctl.clusters.local import alive, processes, settle
+from gpuctl.clusters.local.ingest import ingest_one
+from gpuctl.clusters.local.inventory import boot_id
+from gpuctl.clusters.local.store import Database, attempts, jobs, launches, tasks
+from gpuctl.clusters.local.store.launches import Launch
+from gpuctl.clusters.local.store.rows import NO_TASK
+from gpuctl.model.job import State
+from gpuctl.model.reason import Evidence
+
+MOST_FALSE_STARTS = 5
+"""Supervisors that died before they wrote a word, after which the attempt counts as lost."""
+STRAY_SECONDS = 600.0
+_LOG_TAIL = 2000
+
+
+class Died(NamedTuple):
+    """Why a launch ended without its supervisor saying so."""
+
+    code: str
+    text: str
+
+
+def heal(database: Database, *, cluster: str, node: str, now: float) -> bool:
+    """Heal every open launch whose supervisor is dead; whether there was one."""
+    with database.read() as connection:
+        opened = launches.opened(connection)
+    healed = False
+    for launch in opened:
+        fd = alive.take(alive.path_of(database.paths, launch.job, launch.number))
+        if fd is None:
+            continue
+        try:
+            healed |= _heal_one(database, launch, cluster=cluster, node=node, now=now)
+        finally:
+            alive.release(fd)
+    return healed
+
+
+def _heal_one(database: Database, launch: Launch, *, cluster: str, node: str, now: float) -> bool:
+    ingest_one(database, launch, cluster=cluster, node=node)
+    with database.read() as connection:
+        present = launches.get(connection, launch.job, launch.number)
+    if present is None or not present.open:
+        return present is not None
+    rebooted = present.boot != boot_id()
+    if not rebooted:
+        try:
+            processes.reap(present.job, present.number, group=present.cgroup)
+        except TimeoutError:
+            return False  # stuck in the kernel with our devices: still theirs, looked at again next time
+    died = _why(database, present, rebooted=rebooted)
+    with database.write(durable=True) as connection:
+        again = launches.get(connection, launch.job, launch.number)
+        if again is None or not again.open:
+            return True
+        false_starts, asked = connection.execute("SELECT false_starts, stop_asked FROM jobs WHERE id = ?", (launch.job,)).fetchone()
+        spoke = again.pid is not None
+        if not spoke and not asked and false_starts < MOST_FALSE_STARTS:
+            _take_back(connection, again, now=now)
+        else:
+            _lose(connection, again, died, asked=bool(asked), now=now)
+        launches.close(connection, launch.job, launch.number)
+    return True
+
+
+def _why(database: Database, launch: Launch, *, rebooted: bool) -> Died:
+    if rebooted:
+        return Died("reboot", "the machine was started anew while it ran")
+    said = _tail(f"{database.paths.launch(launch.job, launch.number)}/supervisor.log")
+    return Died("supervisor-died", "its supervisor died" + (f": {said}" if said else " without a word (killed?)"))
+
+
+def _take_back(connection: sqlite3.Connection, launch: Launch, *, now: float) -> None:
+    """Nothing of the job ever ran: as if this launch had never been."""
+    for task, number, _ in attempts.unfinished(connection, launch.job, launch.number):
+        attempts.forget(connection, launch.job, task, number)
+    left = connection.execute("SELECT coalesce(max(number), 0) FROM attempts WHERE job = ?", (launch.job,)).fetchone()[0]
+    connection.execute(
+        "UPDATE jobs SET state = ?, attempt_count = ?, false_starts = false_starts + 1, place = NULL WHERE id = ? AND ended_at IS NULL",
+        (State.QUEUED.value, left, launch.job),
+    )
+    jobs.event(connection, launch.job, "queued", at=now, text="the supervisor was never started")
+
+
+def _lose(connection: sqlite3.Connection, launch: Launch, died: Died, *, asked: bool, now: float) -> None:
+    state = State.CANCELLED if asked else State.LOST
+    for task, number, _ in attempts.unfinished(connection, launch.job, launch.number):
+        attempts.end(connection, launch.job, task, number, state=state, at=now, how=None, infrastructure=not asked)
+        seen = Evidence(code=died.code, text=died.text, source="journal", attempt=number)
+        attempts.evidence(connection, launch.job, task, number, seen)
+        if task != NO_TASK and asked:
+            attempts.judge(connection, launch.job, task, number, reason=None)
+            tasks.finish(connection, launch.job, [task], state, at=now, how=None, reason=None)
+    if asked:
+        settle.close_tasks(connection, launch.job, at=now)
+    jobs.event(connection, launch.job, "lost", at=now, text=died.text)
+
+
+def sweep(database: Database, *, now: float) -> None:
+    """Remove directories of submissions that were killed before they were accepted."""
+    for entry in os.scandir(database.paths.jobs):
+        with contextlib.suppress(OSError):
+            if now - entry.stat(follow_symlinks=False).st_mtime < STRAY_SECONDS:
+                continue
+            with database.read() as connection:
+                if jobs.state(connection, entry.name) is None:
+                    shutil.rmtree(entry.path)
+
+
+def _tail(path: str) -> str:
+    """The last line a supervisor wrote to its own log."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _LOG_TAIL))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

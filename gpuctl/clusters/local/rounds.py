@@ -1,0 +1,190 @@
+"""One round of keeping the queue: ingest, heal, decide, apply; by whoever holds the keeper's lock.
+
+The lock is only about who decides. Everything a round does to the store is right whoever does it: a second decider would find locks
+taken and states changed.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from gpuctl.base import clock
+from gpuctl.clusters.local import heal, ingest, spawn, tickets
+from gpuctl.clusters.local.apply import apply
+from gpuctl.clusters.local.inventory import Machine
+from gpuctl.clusters.local.launch import erase
+from gpuctl.clusters.local.paths import StatePaths
+from gpuctl.clusters.local.snapshot import Queue, gather
+from gpuctl.clusters.local.starting import Surroundings
+from gpuctl.clusters.local.store import attempts, launches
+from gpuctl.clusters.local.tickets import Tickets, Wanted
+from gpuctl.policy.queue import decide
+from gpuctl.policy.values import Snapshot, Wait
+
+_MOST_ROUNDS = 20
+_PATIENCE_SECONDS = 0.3
+_NOT_FOR_DEVICES = frozenset({"held", "backoff", "dependency"})
+
+
+class Outlook(NamedTuple):
+    """What is left to wait for after a round.
+
+    Attributes:
+        waiting: something waits that a keeper has to bring forward.
+        poll: it waits for devices that others hold, whose release nobody tells us.
+        wake_at: when time alone changes the answer.
+        supervisors: pids of living supervisors, as far as known, and of how many launches the pid is not yet known.
+    """
+
+    waiting: bool
+    poll: bool
+    wake_at: datetime | None
+    supervisors: frozenset[int]
+    unknown: int
+
+
+class Rounds:
+    """Keeps one store's queue on one machine.
+
+    Args:
+        around: the store and what starts need.
+        machine: its devices.
+    """
+
+    def __init__(self, around: Surroundings, machine: Machine) -> None:
+        self._around = around
+        self._machine = machine
+        self._database = around.database
+        self._paths = around.database.paths
+
+    def run(self, *, held: Tickets | None = None) -> Outlook:
+        """Rounds until nothing changes any more. ``held``: a keeper's tickets in the line of all users.
+
+        The caller holds the keeper's lock.
+        """
+        again, outlook = self._round(held)
+        for _ in range(_MOST_ROUNDS):
+            if not again:
+                break
+            again, outlook = self._round(held)
+        erase(self._database)
+        return outlook
+
+    def _round(self, held: Tickets | None) -> tuple[bool, Outlook]:
+        cluster, node = self._machine.cluster, self._machine.node
+        ingest.ingest(self._database, cluster=cluster, node=node)
+        heal.heal(self._database, cluster=cluster, node=node, now=clock.now().timestamp())
+        now = clock.now()
+        with self._database.read() as connection:
+            queue = gather(connection, cluster=cluster, node=node, now=now)
+            opened = launches.opened(connection)
+        pids = frozenset(launch.pid for launch in opened if launch.pid is not None)
+        if not queue.jobs and not queue.done and not _short(queue):
+            if held is not None:
+                held.keep({})
+            return False, Outlook(False, False, None, pids, len(opened) - len(pids))
+        devices = self._machine.devices()
+        state = self._machine.state(devices, queue.running)
+        claims = tickets.claims(self._machine.locks)
+        decision = decide(queue.jobs, Snapshot(nodes=(state,), running=queue.running, claims=claims), now)
+        again = apply(self._around, decision, queue, devices, locks=self._machine.locks, now=now)
+        for_devices = {action.job for action in decision.actions if isinstance(action, Wait) and action.reason.code not in _NOT_FOR_DEVICES}
+        if held is not None:
+            held.keep(_wanted(queue, for_devices))
+        waiting = _short(queue) or any(isinstance(action, Wait) and action.reason.code != "held" for action in decision.actions)
+        others = bool(state.busy) or bool(claims)
+        return again, Outlook(waiting, bool(others and (for_devices or _short(queue))), decision.wake_at, pids, len(opened) - len(pids))
+
+    def anything_waits(self) -> bool:
+        """Whether the store holds something that a keeper has to look at, as seen now; for a last look after the lock was given up."""
+        with self._database.read() as connection:
+            queued = connection.execute("SELECT 1 FROM jobs WHERE ended_at IS NULL AND state = 'queued' AND hold = 0 LIMIT 1").fetchone()
+            unjudged = attempts.unjudged(connection)
+            opened = launches.opened(connection)
+        return queued is not None or bool(unjudged) or any(ingest.has_ended(self._paths, launch) for launch in opened)
+
+
+def _wanted(queue: Queue, for_devices: set[str]) -> Mapping[str, Wanted]:
+    return {
+        job.id: Wanted(since=job.submitted_at, gpus=job.pods * job.gpus, name=job.name)
+        for job in queue.jobs
+        if job.id in for_devices and job.gpus > 0
+    }
+
+
+def _short(queue: Queue) -> bool:
+    """Whether a running array would take more slots if there were devices."""
+    return any(
+        job.array is not None
+        and not job.shrinking
+        and job.array.ready > max(0, len(job.slots) - job.array.running)
+        and (job.array.parallel is None or len(job.slots) < job.array.parallel)
+        for job in queue.running
+    )
+
+
+@contextlib.contextmanager
+def lock(paths: StatePaths) -> Iterator[bool]:
+    """Try for the keeper's lock; whether we have it."""
+    fd = os.open(paths.keeper_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+def listening(paths: StatePaths) -> bool:
+    """Whether a keeper lives and can be woken."""
+    try:
+        os.close(os.open(paths.wake, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def wake(paths: StatePaths) -> bool:
+    """Wake the keeper; whether one listens."""
+    try:
+        fd = os.open(paths.wake, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, b"\n")
+    except BlockingIOError:
+        pass  # it has plenty to wake up for already
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def attend(rounds: Rounds, paths: StatePaths, *, environ: Mapping[str, str], keeper_argv: tuple[str, ...]) -> None:
+    """See to it that the store's queue is brought forward: by a keeper that lives, else by us, else by a keeper that is started.
+
+    Another command may be in the middle of its own rounds and have looked before our change: it is given a moment, and if it is still at
+    it a keeper is started, which waits for it.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not wake(paths):
+        with lock(paths) as ours:
+            outlook = rounds.run() if ours else None
+        if outlook is not None:
+            if not outlook.waiting or wake(paths):
+                return
+            break
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    else:
+        return
+    spawn.start(keeper_argv, environ=environ, log=paths.keeper_log)
