@@ -16,7 +16,7 @@ What = Literal[
     "supervisor",  # data: pid, start (its start time in clock ticks), boot (boot id), cgroup
     "task-started",  # task, attempt; data: pid, slot, devices
     "rank-ended",  # task, attempt, rank; data: code or signal
-    "evidence",  # task, attempt, rank; data: code, text, source and what it carries
+    "evidence",  # task, attempt, rank; data: code, text, source, data (a map of text: what it carries)
     "task-ended",  # task, attempt; data: state, code or signal
     "stopping",  # task (None for all); data: why, signal
     "grown",  # data: slots

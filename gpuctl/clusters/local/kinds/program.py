@@ -82,7 +82,10 @@ def interpreter(context: TaskContext) -> str:
     """
     found = context.plan.interpreter or context.spec.python
     if not found:
-        raise CannotStart("no Python interpreter was found for this job", status=127)
+        raise CannotStart("no Python interpreter was found for this job", status=127, code="interpreter-missing")
+    if "/" in found and not os.access(os.path.join(context.plan.workdir, found), os.X_OK):
+        text = f"the interpreter {found} is not there any more, or may not be run"
+        raise CannotStart(text, status=127, code="interpreter-missing", data={"interpreter": found})
     return found
 
 

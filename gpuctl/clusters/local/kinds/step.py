@@ -5,6 +5,7 @@ import os
 import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from gpuctl.clusters.local.launchplan import LaunchPlan, Lease, Task
 from gpuctl.model.spec import JobSpec
@@ -21,7 +22,6 @@ class Start:
         node: index of its node in the attempt.
         rank: the rank whose log its output belongs to, None for the node's agent.
         label: what it is, in words, for evidence (``rank 1``, ``Ray's head``).
-        quiet: its output is kept only for evidence, not logged (a probe).
     """
 
     argv: tuple[str, ...]
@@ -30,7 +30,6 @@ class Start:
     node: int = 0
     rank: int | None = None
     label: str = ""
-    quiet: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,8 +58,16 @@ class Step:
     timeout: float | None = None
     """Seconds a foreground step may take; past it the task has failed."""
     is_setup: bool = False
-    again: Callable[[bytes], "Step | None"] | None = None
-    """Given the end of what the failed process said, the step to try instead (a port was taken meanwhile), or None."""
+    again: "Callable[[bytes], tuple[Step, ...]] | None" = None
+    """Given the end of what the failed process said: the steps to start over with (a port was taken meanwhile), or none."""
+
+
+class NodeEnvironment(Protocol):
+    """Makes the environment of processes on one node: ``env`` with the node's rank and its devices (or none of them)."""
+
+    def __call__(self, node: int, *, devices: bool = True) -> dict[str, str]:
+        """A fresh one, to be added to."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,8 +82,7 @@ class TaskContext:
     pods: tuple[tuple[Lease, ...], ...]
     env: Mapping[str, str]
     scratch: str
-    node_env: Callable[[int], dict[str, str]]
-    """The environment on one node: ``env`` with the node's rank and devices."""
+    node_env: NodeEnvironment
 
     @property
     def spec(self) -> JobSpec:
@@ -92,14 +98,16 @@ class TaskContext:
 class CannotStart(Exception):
     """A process cannot be started, by the job's own fault: the program is missing or not executable.
 
-    ``status`` is what a shell would exit with: 126 (found, cannot be executed) or 127 (not found).
+    ``status`` is what a shell would exit with: 126 (found, cannot be executed) or 127 (not found). ``code`` and ``data`` are those of the
+    evidence it becomes.
     """
 
-    def __init__(self, text: str, *, status: int, code: str = "cannot-start") -> None:
+    def __init__(self, text: str, *, status: int, code: str = "start-failed", data: Mapping[str, str] | None = None) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
         self.code = code
+        self.data: Mapping[str, str] = data or {}
 
 
 def free_ports(count: int, *, address: str = "127.0.0.1", avoid: Sequence[int] = ()) -> list[int]:

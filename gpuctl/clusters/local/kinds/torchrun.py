@@ -50,8 +50,8 @@ def _step(context: TaskContext, *, tries: int) -> Step:
             for stream in "oe"
         ]
 
-    def again(said: bytes) -> Step | None:
-        return _step(context, tries=tries - 1) if tries > 1 and _PORT_TAKEN.search(said) else None
+    def again(said: bytes) -> tuple[Step, ...]:
+        return (_step(context, tries=tries - 1),) if tries > 1 and _PORT_TAKEN.search(said) else ()
 
     return Step(name="torchrun", starts=tuple(starts), readings=tuple(readings), again=again)
 

@@ -1,5 +1,6 @@
 """The program: read the plan and the environment, run the launch."""
 
+import json
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ def main(argv: list[str]) -> int:
     with open(argv[1], "rb") as file:
         plan = msgspec.json.decode(file.read(), type=LaunchPlan)
     with os.fdopen(plan.env_fd, "rb") as pipe:
-        submitted = msgspec.json.decode(pipe.read(), type=dict[str, str])
+        submitted: dict[str, str] = json.load(pipe)  # msgspec refuses the surrogates that stand for bytes which are no UTF-8
     os.set_inheritable(plan.alive_fd, False)
     launch = Launch(plan, submitted)
     try:

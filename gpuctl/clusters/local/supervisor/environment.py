@@ -49,17 +49,17 @@ def of_task(plan: LaunchPlan, task: Task, launch_env: Mapping[str, str]) -> dict
     return env
 
 
-def of_node(task_env: Mapping[str, str], node: int, leases: Iterable[Lease]) -> dict[str, str]:
-    """What every process on one node of a task gets: the node's rank, and exactly its devices."""
+def of_node(task_env: Mapping[str, str], node: int, leases: Iterable[Lease], *, shown: bool = True) -> dict[str, str]:
+    """What every process on one node of a task gets: the node's rank, and exactly its devices; none of them unless ``shown``."""
     env = dict(task_env)
     env["GPUCTL_NODE_RANK"] = str(node)
-    show_devices(env, leases)
+    held = list(leases)
+    _show_devices(env, held if shown else [lease for lease in held if lease.kind == "slot"])
     return env
 
 
-def show_devices(env: dict[str, str], leases: Iterable[Lease]) -> None:
+def _show_devices(env: dict[str, str], held: list[Lease]) -> None:
     """Restrict ``env`` to these devices, in place. No lease at all on a machine with GPUs shows none; slots change nothing."""
-    held = list(leases)
     nvidia = [lease.uuid or str(lease.index) for lease in held if lease.kind == "nvidia"]
     amd = [lease.uuid if lease.uuid.startswith("GPU-") else str(lease.index) for lease in held if lease.kind == "amd"]
     if nvidia:

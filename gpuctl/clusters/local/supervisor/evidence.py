@@ -113,7 +113,7 @@ def _how(status: int) -> str:
 
 
 def _numbers(status: int) -> dict[str, str]:
-    return {"exit": str(status)} if status >= 0 else {"signal": str(-status)}
+    return {"code": str(status)} if status >= 0 else {"signal": str(-status)}
 
 
 def _said(case: Case, rank: int) -> list[Found]:

@@ -278,7 +278,7 @@ class Launch:
             if place.run is not None:
                 task = place.run.task
                 self.journal.write(
-                    "evidence", task=task.index, attempt=task.attempt, code="supervisor-stopped", text=text, source="journal"
+                    "evidence", task=task.index, attempt=task.attempt, code="supervisor-died", text=text, source="journal"
                 )
         self._waiting.clear()
         self._stop((), state="lost", grace=self.plan.grace, why="shutdown")

@@ -18,11 +18,11 @@ FLUSH_AFTER = 0.2
 class Sink:
     """One rank's log, opened with its first byte, and the end of what it said, kept for evidence."""
 
-    def __init__(self, directory: str, name: LogName, *, limit: int, quiet: bool, complain: Callable[[str], None]) -> None:
+    def __init__(self, directory: str, name: LogName, *, limit: int, complain: Callable[[str], None]) -> None:
         self.name = name
         self._directory = directory
         self._limit = limit
-        self._quiet = quiet
+        self._broken = False
         self._complain = complain
         self._writer: RankWriter | None = None
         self._tail: collections.deque[bytes] = collections.deque()
@@ -34,7 +34,7 @@ class Sink:
         self._tail_size += len(self._tail[-1])
         while self._tail_size - len(self._tail[0]) >= _TAIL:
             self._tail_size -= len(self._tail.popleft())
-        if not self._quiet and self._open():
+        if self._open():
             assert self._writer is not None
             self._writer.feed(stream, data, time.time_ns())
 
@@ -64,11 +64,13 @@ class Sink:
             self._writer.close()
 
     def _open(self) -> bool:
+        if self._broken:
+            return False
         if self._writer is None:
             try:
                 self._writer = RankWriter(self._directory, self.name, limit=self._limit)
             except OSError as error:
-                self._quiet = True
+                self._broken = True
                 self._complain(f"cannot write {self.name.stem}: {error.strerror}")
                 return False
         return True

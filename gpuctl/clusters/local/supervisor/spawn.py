@@ -53,7 +53,7 @@ def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: str, stdin: int, 
     try:
         os.chdir(cwd)
     except OSError as error:
-        raise CannotStart(f"cannot enter {cwd}: {error.strerror}", status=126, code="workdir-missing") from None
+        raise CannotStart(f"cannot enter {cwd}: {error.strerror}", status=126) from None
     file = locate(argv[0], cwd=cwd, path=env.get("PATH", os.defpath))
     actions = [(os.POSIX_SPAWN_DUP2, descriptor, target) for target, descriptor in enumerate((stdin, stdout, stderr))]
     words = list(argv)

@@ -90,8 +90,8 @@ class TaskRun:
         self._pods = pods
         self._scratch = scratch
         self._steps: list[Step] = []
-        self._again: Step | None = None
-        self._sinks: dict[tuple[int, int | None, bool], Sink] = {}
+        self._again: tuple[Step, ...] = ()
+        self._sinks: dict[tuple[int, int | None], Sink] = {}
         self._sources: list[Source] = []
         self._told_started = False
         self._started = time.monotonic()
@@ -112,8 +112,8 @@ class TaskRun:
         plan = self._host.plan
         task_env = environment.of_task(plan, self.task, self._host.launch_env)
 
-        def node_env(node: int) -> dict[str, str]:
-            return environment.of_node(task_env, node, self._pods[node] if node < len(self._pods) else ())
+        def node_env(node: int, *, devices: bool = True) -> dict[str, str]:
+            return environment.of_node(task_env, node, self._pods[node] if node < len(self._pods) else (), shown=devices)
 
         files.private_directory(self._scratch)
         context = TaskContext(plan=plan, task=self.task, pods=self._pods, env=task_env, scratch=self._scratch, node_env=node_env)
@@ -158,7 +158,7 @@ class TaskRun:
 
     def _start(self, start: Start, step: Step) -> None:
         host = self._host
-        sink = self._sink(start.node, start.rank, quiet=start.quiet)
+        sink = self._sink(start.node, start.rank)
         ends: list[int] = []
         try:
             out_read, out_write = pipe()
@@ -193,16 +193,16 @@ class TaskRun:
     def _cannot_start(self, error: CannotStart) -> None:
         self._tell_started(None)
         self._sink(0, None).note(error.text)
-        self._evidence(evidence.Found(code=error.code, text=error.text, data={"exit": str(error.status)}))
+        self._evidence(evidence.Found(code=error.code, text=error.text, data=error.data))
         self._decide(Verdict(state="failed", code=error.status))
         self._end(self._host.plan.grace)
 
-    def _sink(self, node: int, rank: int | None, *, quiet: bool = False) -> Sink:
-        key = (node, rank, quiet)
+    def _sink(self, node: int, rank: int | None) -> Sink:
+        key = (node, rank)
         if key not in self._sinks:
             name = LogName(task=self.task.index, attempt=self.task.attempt, node=node, rank=rank)
             plan = self._host.plan
-            self._sinks[key] = Sink(plan.logs, name, limit=plan.log_limit, quiet=quiet, complain=self._note)
+            self._sinks[key] = Sink(plan.logs, name, limit=plan.log_limit, complain=self._note)
         return self._sinks[key]
 
     def _listen(self, source: Source) -> None:
@@ -226,16 +226,8 @@ class TaskRun:
             self._rank_ended(main.start.rank, status)
         if self._phase != "running":
             self._look_at = 0.0
-        elif main.step.background:
-            self._fail(main)
-        elif status != 0:
-            self._read_everything()
-            self._again = main.step.again(main.sink.tail()) if main.step.again is not None else None
-            if self._again is not None:
-                self._note(f"{main.start.label}: a port was taken meanwhile, trying another")
-                self._end(min(5, self._host.plan.grace))
-            else:
-                self._fail(main)
+        elif main.step.background or status != 0:
+            self._failed(main)
         elif all(other.status == 0 for other in self.mains.values() if other.step is main.step):
             if main.step.is_setup:
                 self._host.setup_done = True
@@ -245,6 +237,18 @@ class TaskRun:
     def in_setup(self) -> bool:
         """Whether the node is being prepared right now (other tasks wait for that)."""
         return any(main.step.is_setup and main.status is None for main in self.mains.values())
+
+    def _failed(self, main: Main) -> None:
+        """A process failed: start again where its kind knows that this helps, else the task has failed."""
+        started = not self._steps and not main.step.background
+        if main.step.again is not None and (self._steps or started):
+            self._read_everything()
+            self._again = main.step.again(main.sink.tail())
+        if self._again:
+            self._note(f"{main.start.label} failed while it started: trying again with other ports")
+            self._end(min(5, self._host.plan.grace))
+        else:
+            self._fail(main)
 
     def _fail(self, main: Main) -> None:
         assert main.status is not None
@@ -264,7 +268,7 @@ class TaskRun:
             return
         if self.verdict is None:
             self._write("stopping", why=why, signal=int(SIGTERM) if grace > 0 else int(SIGKILL))
-        self._again = None
+        self._again = ()
         self._decide(Verdict(state=state))
         self._end(grace)
 
@@ -347,11 +351,15 @@ class TaskRun:
             self._signal_ranks()
         limit = self._limit_at()
         if limit is not None and now >= limit:
-            self._evidence(evidence.Found(code="time-limit", text=f"its time limit of {self.time_limit} s was reached"))
+            self._evidence(
+                evidence.Found(
+                    code="time-limit", text=f"its time limit of {self.time_limit} s was reached", data={"limit": str(self.time_limit)}
+                )
+            )
             self.stop("cut", grace=self._host.plan.grace, why="time-limit")
         elif self._step_ends is not None and now >= self._step_ends:
             step = next(main.step for main in self.mains.values() if main.status is None and main.step.timeout is not None)
-            self._evidence(evidence.Found(code="start-timeout", text=f"{step.name} took longer than {step.timeout:.0f} s"))
+            self._evidence(evidence.Found(code="start-failed", text=f"{step.name} took longer than {step.timeout:.0f} s"))
             self._decide(Verdict(state="failed", code=1))
             self._end(0)
 
@@ -395,12 +403,12 @@ class TaskRun:
 
     def _settle(self) -> None:
         """Nothing of it is left: try again if that was meant, else write down how it ended."""
-        if self._again is not None:
-            step, self._again = self._again, None
+        if self._again:
+            self._steps, self._again = list(self._again), ()
             self._close_streams()
             self.mains.clear()
             self._phase, self._kill_at, self._look_at = "running", None, None
-            self._start_step(step)
+            self._advance()
             return
         self.over = True
         self._close_streams()
@@ -464,7 +472,7 @@ class TaskRun:
 
     def _evidence(self, found: "evidence.Found") -> None:
         task, attempt = self.task.index, self.task.attempt
-        words: dict[str, Any] = {"code": found.code, "text": found.text, "source": found.source, **found.data}
+        words: dict[str, Any] = {"code": found.code, "text": found.text, "source": found.source, "data": dict(found.data)}
         self._host.journal.write("evidence", task=task, attempt=attempt, rank=found.rank, **words)
 
     def _note(self, text: str) -> None:
