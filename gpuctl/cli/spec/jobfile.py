@@ -101,13 +101,14 @@ def _fields(part: str) -> dict[str, Any]:
 
 def _is_text(path: Path) -> bool:
     """Whether the field holds text, which is then taken as it stands (``--set time=30m``, ``--set env.PORT=8080``)."""
+    import types
     import typing
 
     if path[1:2] in {("env",), ("labels",)} and len(path) > 2:
         return True
     kind = _fields(path[0]).get(path[1]) if len(path) == 2 else None
-    options = typing.get_args(kind)
-    return kind is str or str in options or typing.get_origin(kind) is typing.Literal
+    origin, options = typing.get_origin(kind), typing.get_args(kind)
+    return kind is str or origin is typing.Literal or (origin in {types.UnionType, typing.Union} and str in options)
 
 
 def _load(text: str) -> Any:
