@@ -23,7 +23,7 @@ KINDS: dict[str, str] = {"local": "gpuctl.clusters.local.cluster:build"}
 
 ENTRY_POINTS = "gpuctl.clusters"
 
-_TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.SLOTS, keys.LOG_LIMIT, keys.USER)
+_TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.DEVICES, keys.SLOTS)
 """Settings that become options of a ``local`` cluster where somebody gave them; the profile's own options are stronger."""
 
 
@@ -58,7 +58,7 @@ def open_pool(
         Member(cluster=build_cluster(entry, settings), name=entry.name, kind=entry.kind, tier=entry.tier) for entry in chosen.clusters
     )
     deadline = request_timeout if request_timeout is not None else settings.get(keys.REQUEST_TIMEOUT)
-    return DirectPool(Members(members, deadline=deadline), user=user_name(settings), profile=chosen.name)
+    return DirectPool(Members(members, deadline=deadline), user=account(), profile=chosen.name)
 
 
 def build_cluster(entry: "ClusterEntry", settings: Settings) -> "Cluster":
@@ -67,8 +67,6 @@ def build_cluster(entry: "ClusterEntry", settings: Settings) -> "Cluster":
     if entry.kind == "local":
         given = {key.name: str(settings.get(key)) for key in _TO_LOCAL if settings.given_by(key) is not None}
         options = {**given, **options}
-    if entry.tier is not None:
-        options["tier"] = entry.tier
     return _factory(entry)(entry.name, options)
 
 
@@ -87,17 +85,14 @@ def installed_kinds() -> tuple[str, ...]:
     return tuple(sorted({*KINDS, *_entry_points()}))
 
 
-def user_name(settings: Settings) -> str:
-    """The name under which jobs are recorded: the setting, else the account's name, else its number."""
-    given = settings.get(keys.USER)
-    if given is not None:
-        return given
+def account() -> str:
+    """The name of the account that runs this process, which clusters on this machine record jobs under; ``uid-N`` without a name."""
     import pwd
 
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        return str(os.getuid())
+        return f"uid-{os.geteuid()}"
 
 
 def _factory(entry: "ClusterEntry") -> "ClusterFactory":

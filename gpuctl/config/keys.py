@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from gpuctl.base import duration, quantity
+from gpuctl.base import duration
 
 T = TypeVar("T")
 
@@ -61,12 +61,6 @@ def _count(value: object) -> int:
     return value
 
 
-def _size(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    return quantity.parse_memory(_text(value))
-
-
 def _seconds(value: object) -> int:
     return duration.parse(_text(value))
 
@@ -106,16 +100,6 @@ PROFILE: Key[str] = Key(
     default="local",
     doc="The profile that commands use: which clusters make up the pool.",
 )
-USER: Key[str | None] = Key(
-    name="user",
-    env="GPUCTL_USER",
-    read=_text,
-    allowed="a name",
-    default=None,
-    default_text="the name of your account",
-    doc="The name under which clusters that have no accounts of their own record your jobs.",
-    project=False,
-)
 STATE_DIR: Key[str | None] = Key(
     name="state_dir",
     env="GPUCTL_STATE_DIR",
@@ -146,14 +130,14 @@ SLOTS: Key[int | None] = Key(
     doc="How many process slots a machine without GPUs has.",
     project=False,
 )
-LOG_LIMIT: Key[int] = Key(
-    name="log_limit",
-    env="GPUCTL_LOG_LIMIT",
-    read=_size,
-    allowed=quantity.MEMORY_ALLOWED,
-    default=1 << 30,
-    default_text="1Gi",
-    doc="How much log of one rank is kept on disk; the oldest half goes first.",
+DEVICES: Key[str] = Key(
+    name="devices",
+    env="GPUCTL_LOCAL_DEVICES",
+    read=_choice("auto", "nvidia", "amd", "slots"),
+    allowed="auto, nvidia, amd or slots",
+    default="auto",
+    doc="What jobs on this machine hold: its GPUs, or process slots where there are none (auto), or what is named.",
+    project=False,
 )
 COLOR: Key[str] = Key(
     name="color",
@@ -181,7 +165,7 @@ REQUEST_TIMEOUT: Key[int] = Key(
     doc="How long to wait for one cluster's answer before its rows are left out.",
 )
 
-KEYS: tuple[Key[Any], ...] = (PROFILE, USER, STATE_DIR, LOCK_DIR, SLOTS, LOG_LIMIT, COLOR, TIME_ZONE, REQUEST_TIMEOUT)
+KEYS: tuple[Key[Any], ...] = (PROFILE, STATE_DIR, LOCK_DIR, DEVICES, SLOTS, COLOR, TIME_ZONE, REQUEST_TIMEOUT)
 """Every setting, in the order in which documentation lists them."""
 
 BY_NAME: dict[str, Key[Any]] = {key.name: key for key in KEYS}

@@ -130,7 +130,7 @@ class DirectPool:
 
     def nodes(self) -> Listing[Node]:
         """Every node."""
-        return listings.flat(self.members, lambda cluster: cluster.nodes())
+        return listings.nodes(self.members)
 
     def top(self, ref: str | None) -> Listing[Sample]:
         """What runs now and what it uses: every job of mine, or each rank of one."""

@@ -7,7 +7,7 @@ import msgspec
 
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Job
-from gpuctl.model.place import ClusterStatus
+from gpuctl.model.place import ClusterStatus, Node
 from gpuctl.pool.members import Members, sentence
 from gpuctl.port.cluster import Cluster
 
@@ -41,10 +41,24 @@ def history(members: Members, query: JobQuery, *, user: str) -> Listing[Job]:
     return Listing(items=tuple(ordered[: query.limit]), incomplete=listing.incomplete)
 
 
+def nodes(members: Members) -> Listing[Node]:
+    """Every node. A tier is the profile's word for a cluster; nodes that have none of their own get it."""
+    rows, incomplete = members.rows(lambda cluster: cluster.nodes())
+    placed = tuple(
+        node if node.tier or not answer.member.tier else msgspec.structs.replace(node, tier=answer.member.tier)
+        for answer in rows
+        for node in answer.value
+    )
+    return Listing(items=placed, incomplete=incomplete)
+
+
 def clusters(members: Members) -> Listing[ClusterStatus]:
     """One row per cluster of the profile; one that does not answer has its reason in the row and in ``incomplete``."""
     answers = members.ask(lambda cluster: cluster.status())
-    rows = {answer.member.name: answer.value for answer in answers.given}
+    rows = {
+        answer.member.name: answer.value if answer.value.tier else msgspec.structs.replace(answer.value, tier=answer.member.tier)
+        for answer in answers.given
+    }
     for member, error in answers.failed:
         rows[member.name] = ClusterStatus(name=member.name, kind=member.kind, tier=member.tier, health="unreachable", error=sentence(error))
     incomplete = answers.incomplete
