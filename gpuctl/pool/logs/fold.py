@@ -8,6 +8,7 @@ invented: every line is in exactly one group.
 from collections import Counter
 from collections.abc import Iterator
 from itertools import compress
+from operator import itemgetter
 from typing import NamedTuple
 
 from gpuctl.pool.logs.gather import nanoseconds
@@ -16,7 +17,9 @@ from gpuctl.port.stream import HEADER
 
 WINDOW = 0.3
 """Seconds."""
-AHEAD = 512
+_TEXT = itemgetter(slice(HEADER, -TAG))
+_WINDOW_NS = int(WINDOW * 1_000_000_000)
+AHEAD = 256
 """Lines per log among which the likes of a line are looked for."""
 
 
@@ -27,57 +30,64 @@ class Folded(NamedTuple):
     """
 
     records: list[bytes]
-    groups: dict[int, list[bytes]]
+    groups: dict[int, frozenset[bytes]]
     rest: list[bytes]
-
-
-class _Group:
-    """A line that may yet get company. ``until`` is the last instant for it, in nanoseconds."""
-
-    __slots__ = ("members", "until")
-
-    def __init__(self, tag: bytes, until: int) -> None:
-        self.members = [tag]
-        self.until = until
 
 
 def fold(records: list[bytes], sure: int) -> Folded:
     """Fold the first ``sure`` of these tagged records, which are in order, with whatever belongs to them among all of them."""
-    texts = [record[HEADER:-TAG] for record in records]
+    texts = list(map(_TEXT, records))
     if len(set(texts)) == len(texts):
         return Folded(records[:sure], {}, records[sure:])
-    often = {text for text, count in Counter(texts).items() if count > 1}
-    window = int(WINDOW * 1_000_000_000)
-    by_text: dict[bytes, list[_Group]] = {text: [] for text in often}
-    reached: dict[tuple[bytes, bytes], int] = {}  # how many groups of a text a log has passed
-    begun: dict[int, _Group] = {}
+    where: dict[bytes, list[int]] = {text: [] for text, count in Counter(texts).items() if count > 1}
+    for index, text in enumerate(texts):
+        if text in where:
+            where[text].append(index)
     kept = bytearray(b"\x01") * len(records)
-    for index in _positions(texts, often):
-        text, tag = texts[index], records[index][-TAG:]
-        groups = by_text[text]
-        at = nanoseconds(records[index])
-        place = reached.get((text, tag), 0)
-        while place < len(groups) and groups[place].until < at:
-            place += 1
-        reached[text, tag] = place + 1
-        if place < len(groups):
-            groups[place].members.append(tag)
-            kept[index] = 0
-        elif index < sure:
-            group = begun[index] = _Group(tag, at + window)
-            groups.append(group)
+    groups: dict[int, frozenset[bytes]] = {}
+    for indices in where.values():
+        first = indices[0]
+        if first >= sure:
+            continue
+        tags = frozenset([records[index][-TAG:] for index in indices])
+        if len(tags) == len(indices) and _together(records[first], records[indices[-1]]):
+            groups[first] = tags  # nearly always: every rank says it once, and at once
+            for index in indices[1:]:
+                kept[index] = 0
+            continue
+        for group in _grouped(records, indices, sure):
+            groups[group[0]] = frozenset([records[index][-TAG:] for index in group])
+            for index in group[1:]:
+                kept[index] = 0
     shown = list(compress(records[:sure], kept))
-    grown = {index: group.members for index, group in begun.items() if len(group.members) > 1}
-    positions = _shifted(grown, kept)
-    return Folded(shown, {positions[index]: members for index, members in grown.items()}, list(compress(records[sure:], kept[sure:])))
+    places = _shifted(sorted(groups), kept)
+    return Folded(shown, {places[first]: tags for first, tags in groups.items()}, list(compress(records[sure:], kept[sure:])))
 
 
-def _positions(texts: list[bytes], often: set[bytes]) -> Iterator[int]:
-    return (index for index, text in enumerate(texts) if text in often)
+def _grouped(records: list[bytes], indices: list[int], sure: int) -> Iterator[list[int]]:
+    """The groups of several (indices of their members) among records of one text."""
+    groups: list[list[int]] = []
+    reached: dict[bytes, int] = {}  # how many groups a log has passed: its n-th line meets the n-th of the others
+    for index in indices:
+        tag = records[index][-TAG:]
+        place = reached.get(tag, 0)
+        while place < len(groups) and not _together(records[groups[place][0]], records[index]):
+            place += 1
+        reached[tag] = place + 1
+        if place < len(groups):
+            groups[place].append(index)
+        elif index < sure:
+            groups.append([index])
+    yield from (group for group in groups if len(group) > 1)
 
 
-def _shifted(wanted: dict[int, list[bytes]], kept: bytearray) -> dict[int, int]:
-    """Where these records are once the others are gone. ``wanted`` is in ascending order."""
+def _together(first: bytes, later: bytes) -> bool:
+    """Whether the later record is within the window of the first one."""
+    return first[:21] == later[:21] or nanoseconds(later) - nanoseconds(first) <= _WINDOW_NS  # [:21] is the same tenth of a second
+
+
+def _shifted(wanted: list[int], kept: bytearray) -> dict[int, int]:
+    """Where these records are once the others are gone. ``wanted`` is ascending."""
     shifted, count, previous = {}, 0, 0
     for index in wanted:
         count += kept.count(1, previous, index)

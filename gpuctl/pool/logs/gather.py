@@ -9,6 +9,7 @@ import calendar
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from gpuctl.pool.logs.source import INSTANT, Source, by_instant
@@ -17,6 +18,8 @@ from gpuctl.port.stream import Stop
 PAUSE = 0.05
 """Seconds between two looks at logs that had nothing new."""
 _LONGEST_PAUSE = 0.2
+_BATCH = 1 << 14
+"""Records that are worth a batch."""
 
 
 class Batch(NamedTuple):
@@ -65,22 +68,33 @@ class Gather:
                 yield Batch(records, sure, self._quiet)
             if ending:
                 return
-            pause = PAUSE if fresh else min(pause * 1.25, _LONGEST_PAUSE)
+            pause = PAUSE if fresh or self.carry else min(pause * 1.25, _LONGEST_PAUSE)
             if self._follow and not fresh:
                 stop.wait(pause)
 
     def _pull(self, stop: Stop) -> bool:
+        """Read until every open source has something or (while following) nothing new, and until there is enough for a batch."""
         fresh = False
         for source in self._sources:
-            while source.open and source.empty:
+            while source.open and not source.waiting:
                 fresh = source.pull() or fresh
                 if source.idle and (self._follow or stop.is_set()):
                     break
+        enough = max(_BATCH, 4 * self._ahead) if self._hold else 0  # what rests is gone over again, so it should be the smaller part
+        total = sum(source.waiting for source in self._sources)
+        while total < enough and not stop.is_set():
+            behind = min((source for source in self._sources if source.open and source.waiting), key=_last, default=None)
+            if behind is None:
+                break
+            before = behind.waiting
+            if not behind.pull():
+                break
+            total += behind.waiting - before
         return fresh
 
     def _horizon(self) -> bytes | None:
         """The instant up to which nothing can come any more; None when every open source is idle."""
-        busy = [source.last for source in self._sources if source.open and not source.empty]
+        busy = [source.last for source in self._sources if source.open and source.waiting and not source.idle]
         return min(busy, default=None)
 
     def _merged(self, horizon: bytes | None) -> list[bytes]:
@@ -89,7 +103,7 @@ class Gather:
             runs.insert(0, self.carry)
         if len(runs) == 1:
             return runs[0]
-        records = [record for run in runs for record in run]
+        records = list(chain.from_iterable(runs))
         records.sort(key=by_instant)
         return records
 
@@ -106,8 +120,12 @@ class Gather:
             old = [entry for entry in self._arrived if entry[0] <= now - self._hold]
             self._arrived = self._arrived[len(old) :]
             settled = old[-1][1] if old else None
-        sure = bisect_right(records, settled + b"!", key=None) if settled is not None else 0
+        sure = bisect_right(records, settled + b"!") if settled is not None else 0
         return max(sure, len(records) - self._ahead)
+
+
+def _last(source: Source) -> bytes:
+    return source.last
 
 
 _minutes: dict[bytes, int] = {}

@@ -3,9 +3,11 @@
 ``[3] `` for a rank, ``[n0] `` for a node's agent, ``[17] `` for a task of an array, ``[x32] `` for all, ``[0-3,7] `` for some.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from gpuctl.port.stream import RankLog
+
+_MOST_KNOWN = 10_000
 
 
 class Labels:
@@ -25,14 +27,15 @@ class Labels:
         self.one = {tag: f"[{self._name(log)}] ".encode() for tag, log in logs}
         """The label of each log."""
         self._everybody = len(ranked)
-        self._known: dict[tuple[bytes, ...], bytes] = {}
+        self._known: dict[frozenset[bytes], bytes] = {}
 
-    def group(self, tags: Iterable[bytes]) -> bytes:
+    def group(self, tags: frozenset[bytes]) -> bytes:
         """The label of several logs together."""
-        key = tuple(sorted(tags))
-        label = self._known.get(key)
+        label = self._known.get(tags)
         if label is None:
-            label = self._known[key] = self._group([self._logs[tag] for tag in key])
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            label = self._known[tags] = self._group([self._logs[tag] for tag in sorted(tags)])
         return label
 
     def _name(self, log: RankLog) -> str:

@@ -1,8 +1,9 @@
 """The logs of a job as one stream, for people (``rendered``) and for programs (``lines``)."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from operator import add, itemgetter
 from typing import Literal
 
 import msgspec
@@ -11,12 +12,16 @@ from gpuctl.model.ask import LogQuery
 from gpuctl.pool.logs import first_error, fold
 from gpuctl.pool.logs.gather import PAUSE, Gather
 from gpuctl.pool.logs.label import Labels
-from gpuctl.pool.logs.source import INSTANT, TAG, Source
+from gpuctl.pool.logs.source import INSTANT, PART, TAG, Source
 from gpuctl.port.stream import HEADER, RankLog, Stop
 
 _SETTLE = 0.1
 """Seconds for which lines of several logs rest while following, when they are not folded, to come in order."""
-_AHEAD = 1 << 16
+_AHEAD = 1 << 17
+"""Most lines that rest."""
+_TEXT = itemgetter(slice(HEADER, -TAG))
+_WHENCE = itemgetter(slice(-TAG, None))
+_WHEN = itemgetter(slice(0, INSTANT + 1))
 _STREAMS: dict[bytes, Literal["stdout", "stderr", "gpuctl"]] = {b"o": "stdout", b"e": "stderr", b"g": "gpuctl"}
 
 
@@ -57,7 +62,7 @@ def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop) -> Iterator[b
         return
     folding = query.fold and prefix and labels.several
     hold = fold.WINDOW if folding else _SETTLE if len(logs) > 1 and query.follow else 0.0
-    gather = Gather(sources, follow=query.follow, hold=hold, ahead=fold.AHEAD * len(logs) if folding else _AHEAD)
+    gather = Gather(sources, follow=query.follow, hold=hold, ahead=min(fold.AHEAD * len(logs), _AHEAD))
     last: deque[bytes] | None = deque(maxlen=query.tail) if query.tail is not None else None
     for batch in gather.batches(stop):
         if folding:
@@ -121,21 +126,19 @@ def _plain(log: RankLog, query: LogQuery, stop: Stop) -> Iterator[bytes]:
 def _texts(block: bytes) -> bytes:
     """What the records of one log say, exactly: a part brings no newline."""
     records = block.split(b"\n")
-    if any(mark in block for mark in (b"Z oP ", b"Z eP ", b"Z gP ")):
+    if PART.search(block):
         records.pop()
         return b"".join([record[HEADER:] if record[32:33] == b"P" else record[HEADER:] + b"\n" for record in records])
     return b"\n".join([record[HEADER:] for record in records])
 
 
-def _labelled(records: Iterable[bytes], labels: Labels | None, timestamps: bool) -> list[bytes]:
-    if labels is None:
-        if timestamps:
-            return [record[: INSTANT + 1] + record[HEADER:-TAG] for record in records]
-        return [record[HEADER:-TAG] for record in records]
-    one = labels.one
+def _labelled(records: list[bytes], labels: Labels | None, timestamps: bool) -> list[bytes]:
+    out = map(_TEXT, records)
+    if labels is not None:
+        out = map(add, map(labels.one.__getitem__, map(_WHENCE, records)), out)
     if timestamps:
-        return [record[: INSTANT + 1] + one[record[-TAG:]] + record[HEADER:-TAG] for record in records]
-    return [one[record[-TAG:]] + record[HEADER:-TAG] for record in records]
+        out = map(add, map(_WHEN, records), out)
+    return list(out)
 
 
 def _put_groups(out: list[bytes], folded: fold.Folded, labels: Labels, timestamps: bool) -> None:

@@ -1,5 +1,6 @@
 """One log on its way into the merge: pulled block by block, parts joined to lines, every record tagged with where it came from."""
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from operator import itemgetter
@@ -10,7 +11,8 @@ INSTANT = 30
 """Bytes of a record's instant."""
 TAG = 2
 """Bytes at the end of a tagged record that name its source."""
-_PART_MARKS = (b"Z oP ", b"Z eP ", b"Z gP ")
+PART = re.compile(rb"Z [oeg]P ")
+"""How a part's header ends. Found in a text it means nothing, only that the block is looked at record by record."""
 _MOST = 1 << 14
 
 by_instant = itemgetter(slice(0, INSTANT))
@@ -49,7 +51,7 @@ class Source:
             return bool(self._records)
         self.idle = not block
         if block:
-            if self._parts or any(mark in block for mark in _PART_MARKS):
+            if self._parts or PART.search(block):
                 block = self._joined(block)
             tagged = block.replace(b"\n", self.tag + b"\n").split(b"\n")
             tagged.pop()
@@ -57,9 +59,9 @@ class Source:
         return bool(block)
 
     @property
-    def empty(self) -> bool:
-        """Whether no record waits here."""
-        return not self._records
+    def waiting(self) -> int:
+        """How many records wait here."""
+        return len(self._records)
 
     @property
     def last(self) -> bytes:
