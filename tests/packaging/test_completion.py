@@ -126,7 +126,7 @@ def test_no_names_once_every_argument_is_there(shell: str, place: Path) -> None:
 @pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
 def test_verbs_flags_and_choices_start_no_program(shell: str, place: Path) -> None:
     shells.need(shell)
-    for line in ("gpuctl ", "gpuctl submit --", "gpuctl submit --tier ", "gpuctl volumes "):
+    for line in ("gpuctl ", "gpuctl submit --", "gpuctl submit --tier ", "gpuctl volumes ", "gpuctl logs --", "gpuctl cancel --h"):
         assert ask(shell, place, line)
     assert not (place / "bin" / "called").exists()
 

@@ -56,6 +56,8 @@ end
 
 function __gpuctl_names --argument-names kind
     set -l cur (commandline -ct | string replace -r '^--[^=]*=' '')
+    # fish asks for arguments also where a flag is being typed.
+    string match -q -- '-*' $cur; and return
     set -l prefix ''
     set -l suffix ''
     switch $kind
@@ -81,6 +83,7 @@ function __gpuctl_names --argument-names kind
         set cur (string replace job/ '' -- $cur)
     end
     set -l program (commandline -opc)[1]
+    command -q $program; or return
     for name in ($program _complete $kind $cur 2>/dev/null)
         echo "$prefix$name$suffix"
     end

@@ -12,6 +12,7 @@ _HEAD = """\
 _ENGINE = r"""
 # Names of one kind (the last argument); what comes before are _arguments' own options for compadd.
 _gpuctl_names() {
+    [[ $PREFIX = -* ]] && return 1  # asked also where a flag is being typed
     local kind=$argv[-1]
     local -a names add=("${(@)argv[1,-2]}")
     case $kind in

@@ -4,18 +4,20 @@ from typing import Any
 
 import msgspec
 
+from gpuctl.cli.out.columns.node import NodeDevice
 from gpuctl.model import ask, job, place, reason, spec
 
 KINDS: dict[str, type] = {
     "Job": job.Job,
     "Node": place.Node,
+    "NodeDevice": NodeDevice,
     "Cluster": place.ClusterStatus,
     "Volume": place.Volume,
     "VolumeFile": place.VolumeFile,
     "Usage": place.UsageRow,
     "Sample": place.Sample,
     "Explanation": reason.Explanation,
-    "Plan": ask.Plan,
+    "PlanOption": ask.PlanOption,
 }
 """The ``kind`` of a printed object to the value behind it. What a single verb prints of its own (a version, a check) is not promised."""
 

@@ -1,0 +1,80 @@
+"""Measuring: commands that take turns with an empty Python, and a machine of gpuctl's own to do it on."""
+
+import dataclasses
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+PASS = (sys.executable, "-c", "pass")
+GPUCTL = str(Path(sys.executable).with_name("gpuctl"))
+ROUNDS = int(os.environ.get("GPUCTL_PERF_ROUNDS", "15"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """One command to time. ``budget``: the ratio to ``python -c pass`` that the design asks for, None where it names none."""
+
+    name: str
+    argv: Sequence[str]
+    budget: float | None = None
+
+
+@contextmanager
+def home(**extra: str) -> Iterator[dict[str, str]]:
+    """An environment with state, configuration, cache and locks of its own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="gpuctl-perf-") as base:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GPUCTL_")}
+        env |= {"HOME": base, "GPUCTL_LOCK_DIR": f"{base}/locks", "GPUCTL_SLOTS": "8"}
+        for name in ("STATE_HOME", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME", "RUNTIME_DIR"):
+            env[f"XDG_{name}"] = f"{base}/{name.lower()}"
+            Path(env[f"XDG_{name}"]).mkdir(mode=0o700)
+        yield env | extra
+
+
+def run(env: Mapping[str, str], *argv: str, ok: Sequence[int] = (0,)) -> str:
+    """``gpuctl ARGV``: its stdout. Raises AssertionError with its stderr if it ends otherwise than expected."""
+    done = subprocess.run([GPUCTL, *argv], env=env, cwd=env["HOME"], capture_output=True, text=True, timeout=300)
+    if done.returncode not in ok:
+        raise AssertionError(f"gpuctl {' '.join(argv)} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def seconds(argv: Sequence[str], env: Mapping[str, str]) -> float:
+    """Wall time of one run."""
+    began = time.perf_counter()
+    subprocess.run(argv, env=env, cwd=env["HOME"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
+    return time.perf_counter() - began
+
+
+def ratios(cases: Sequence[Case], env: Mapping[str, str]) -> None:
+    """Print each case against an empty Python. All take turns, so that a busy moment meets all of them; the median is taken."""
+    taken: dict[str, list[float]] = {case.name: [] for case in cases}
+    empty = []
+    for case in cases:
+        seconds(case.argv, env)  # compiled files, page cache
+    for _ in range(ROUNDS):
+        empty.append(seconds(PASS, env))
+        for case in cases:
+            taken[case.name].append(seconds(case.argv, env))
+    base = statistics.median(empty)
+    line(f"python -c pass ({ROUNDS} rounds)", f"{base * 1000:.0f} ms", "1.0x")
+    for case in cases:
+        median = statistics.median(taken[case.name])
+        budget = f"of {case.budget:g}" if case.budget is not None else ""
+        line(case.name, f"{median * 1000:.0f} ms", f"{median / base:.1f}x", budget)
+
+
+def line(name: str, *figures: str) -> None:
+    """One line of the report."""
+    print(f"  {name:<44}" + "".join(f"{figure:>12}" for figure in figures), flush=True)
+
+
+def title(text: str) -> None:
+    """A heading of the report."""
+    print(f"\n{text}", flush=True)
