@@ -10,6 +10,7 @@ Promises:
     4. Back-fill never delays a head beyond the start computed for it.
     5. A job that waits only for older claims of other users holds nothing: its own user's older jobs may pass it, which is what
        keeps two users' lines from waiting for each other for ever.
+    6. Nothing is held idle for what only a process that is not ours stands in the way of: nobody knows whether it ever ends.
 
 How soon failed attempts are tried again: see :mod:`gpuctl.policy.retry`.
 """

@@ -69,7 +69,7 @@ def blocked(
     if ahead.ahead:
         sentence = f"{line}, {reason.sentence}{_next(snapshot, now)}{foreign}"
         return Reason(code="queued", sentence=sentence, what="wait", advice=advice or reason.advice)
-    if foreign and _would_fit_without_them(job, space):
+    if foreign and _they_are_the_obstacle(job, space, snapshot):
         return Reason(
             code="device-busy",
             sentence=f"{reason.sentence}{foreign}",
@@ -112,8 +112,14 @@ def _foreign(job: QueueJob, space: Space, snapshot: Snapshot) -> str:
     return f"; {name} {index}{where} {who}{more}"
 
 
-def _would_fit_without_them(job: QueueJob, space: Space) -> bool:
+def _they_are_the_obstacle(job: QueueJob, space: Space, snapshot: Snapshot) -> bool:
+    """Whether the job would start now without the foreign processes, or would not even if every job of ours ended."""
     without = space.copy()
     for room in without.rooms.values():
         room.add(tuple(room.node.busy), len(room.node.busy))
-    return isinstance(place(job, without), Placement)
+    if isinstance(place(job, without), Placement):
+        return True
+    only_them = Space.empty(snapshot.nodes)
+    for room in only_them.rooms.values():
+        room.remove(tuple(room.node.busy), len(room.node.busy))
+    return not isinstance(place(job, only_them), Placement)

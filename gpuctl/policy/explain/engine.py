@@ -22,7 +22,9 @@ def explain(job: Job, evidence: Sequence[Evidence], now: datetime) -> Explanatio
     ranked = sorted((one for one in evidence if one.code in RULES), key=lambda one: _order(case, one))
     current = [one for one in ranked if one.attempt is None or one.attempt == _last_attempt(job, evidence)]
     main = next((one for one in current if job.state in RULES[one.code].states and RULES[one.code].trust is not Trust.NOTE), None)
-    if main is None or _said_better(job, main):
+    if main is not None and _said_better(job, main):
+        main = None
+    if main is None:
         reason = standing(case, tuple(evidence))
         basis = tuple(one for one in evidence if one.code == reason.code)
     else:
