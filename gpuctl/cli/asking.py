@@ -160,6 +160,6 @@ def only_one(**given: object) -> None:
     Raises:
         UsageError: more than one is set.
     """
-    chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, False)]
+    chosen = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None and value is not False]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} exclude each other", code="flags-exclude", hint=f"leave out all but one: {chosen[0]}")

@@ -30,14 +30,15 @@ def highest(jobs: Iterable[Job]) -> int:
 
 def sentence(job: Job) -> str:
     """``job/train-k3f9 failed after 3m05s: rank 2 ended with exit code 1``."""
-    text = f"job/{job.name} {_verb(job)}"
+    text = f"job/{job.name} {standing(job)}"
     if job.started_at is not None and job.ended_at is not None:
         text += f" after {duration.short(clock.elapsed(job.started_at, job.ended_at))}"
     detail = _detail(job)
     return f"{text}: {detail}" if detail else text
 
 
-def _verb(job: Job) -> str:
+def standing(job: Job) -> str:
+    """Its state as a verb: ``is queued``, ``failed``, ``was cut``."""
     if job.state in {State.CANCELLED, State.CUT, State.LOST}:
         return f"was {job.state.value}"
     return job.state.value if job.state.final else f"is {job.state.value}"

@@ -27,5 +27,14 @@ def _waits(job: Job) -> bool:
 
 def waiting_sentence(job: Job) -> str:
     """``job/train-k3f9 is queued: behind 2 jobs``."""
+    return f"job/{job.name} is {_with_reason(job)}"
+
+
+def standing(job: Job) -> str:
+    """``job/train-k3f9, queued: behind 2 jobs``: after a preposition."""
+    return f"job/{job.name}, {_with_reason(job)}"
+
+
+def _with_reason(job: Job) -> str:
     why = (job.reason.sentence or job.reason.code) if job.reason is not None else ""
-    return f"job/{job.name} is {job.state.value}{f': {why}' if why else ''}"
+    return f"{job.state.value}{f': {why}' if why else ''}"

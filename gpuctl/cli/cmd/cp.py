@@ -16,25 +16,27 @@ Destination = Annotated[str, typer.Argument(metavar="[DEST]", help="Where to put
 
 
 def run(session: Session, source: Source, destination: Destination = ".") -> Result:
-    """Copy a file or directory out of a job."""
+    """Copy a file or directory out of a job.
+
+    Without a job before the colon it is my latest.
+    """
     job, path = _parsed(source)
     with Progress(session) as progress:
-        progress.update(f"copying {path} from {job}" if session.err_tty else "")
+        progress.update(f"copying {path} from {job or 'my latest job'}" if session.err_tty else "")
         written = session.pool.copy_out(job, path, destination)
     session.say(f"copied {path} to {destination}: {quantity.memory(written)}")
     return Done()
 
 
-def _parsed(source: str) -> tuple[str, str]:
+def _parsed(source: str) -> tuple[str | None, str]:
     job, colon, path = source.partition(":")
-    if not colon or not job or not path:
+    if not colon or not path:
         raise UsageError(
-            f"cannot copy {source}: it names no job and path",
+            f"cannot copy {source}: it names no {'path' if colon else 'job'}",
             code="no-job-path",
-            cause="cp copies out of a job only" if not colon else None,
-            hint=f"gpuctl cp JOB:{path or source if not colon else 'PATH'} DEST",
+            hint=f"gpuctl cp {job}:PATH DEST" if colon else f"gpuctl cp JOB:{source} DEST",
         )
-    return job, path
+    return job or None, path
 
 
-VERB = Verb(run=run, examples=("gpuctl cp llama-k3f9:out/model.pt .", "gpuctl cp -:metrics.json /tmp"))
+VERB = Verb(run=run, examples=("gpuctl cp llama-k3f9:out/model.pt .", "gpuctl cp :metrics.json /tmp          of my latest job"))

@@ -49,7 +49,7 @@ def _sentence(left: Sequence[Job]) -> str:
     if not left:
         return ""
     if len(left) == 1:
-        return f"waiting for {starting.waiting_sentence(left[0])}"
+        return f"waiting for {starting.standing(left[0])}"
     return f"waiting for {len(left)} jobs"
 
 

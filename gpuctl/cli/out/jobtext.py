@@ -1,7 +1,7 @@
 """One job as a person reads it: what it is, where it stands, its attempts and its timeline, laid out for 80 columns."""
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from gpuctl.base import clock, duration
@@ -15,6 +15,8 @@ from gpuctl.model.spec import JobSpec
 
 _LABEL = 13
 _WIDTH = 80
+_MOST = 40
+"""Rows of attempts and of the timeline that a page shows."""
 
 
 def render(job: Job, context: Context, *, wrap: bool) -> str:
@@ -23,10 +25,17 @@ def render(job: Job, context: Context, *, wrap: bool) -> str:
     if job.attempts:
         items = sorted(job.attempts, key=lambda attempt: (-1 if attempt.task is None else attempt.task, attempt.number))
         shown = [column for column in _ATTEMPTS if column.name != "TASK" or any(item.task is not None for item in items)]
-        parts += ["\nAttempts\n", _indented(table.render(items, shown, context, width=None, headers=True))]
+        parts += ["\nAttempts\n", _indented(table.render(items[:_MOST], shown, context, width=None, headers=True)), _more(items)]
     if job.timeline:
-        parts += ["\nTimeline\n", *(_event(event.at, event.what, event.text, context, wrap=wrap) for event in job.timeline)]
+        latest = job.timeline[-_MOST:]
+        parts += ["\nTimeline\n", _more(job.timeline, where="before")]
+        parts += [_event(event.at, event.what, event.text, context, wrap=wrap) for event in latest]
     return "".join(parts)
+
+
+def _more(things: Sequence[object], *, where: str = "more") -> str:
+    """What an array of thousands leaves out."""
+    return f"  ... {len(things) - _MOST} {where}; -o json shows all\n" if len(things) > _MOST else ""
 
 
 def when(at: datetime, context: Context) -> str:
@@ -105,7 +114,7 @@ def _asked(spec: JobSpec) -> Iterator[tuple[str, str]]:
     if spec.volumes:
         yield "volumes", ", ".join(f"{mount.name}:{mount.path or ''}{':ro' if mount.read_only else ''}" for mount in spec.volumes)
     if spec.env:
-        yield "environment", ", ".join(sorted(spec.env))
+        yield "env", ", ".join(sorted(spec.env))
     if spec.secrets:
         yield "secrets", ", ".join(sorted(spec.secrets))
 

@@ -2,6 +2,7 @@
 
 import textwrap
 
+from gpuctl.cli import outcome
 from gpuctl.cli.result import Context
 from gpuctl.model.job import Job
 from gpuctl.model.reason import Evidence, Explanation, Reason
@@ -12,7 +13,7 @@ _WIDTH = 80
 def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str:
     """The whole answer. ``wrap``: break long lines at 80 columns (a terminal)."""
     reason = found.reason
-    parts = [_block(f"job/{job.name} is {_standing(job)}: {_sentence(reason)}", "", wrap=wrap)]
+    parts = [_block(f"job/{job.name} {outcome.standing(job)}: {_sentence(reason)}", "", wrap=wrap)]
     if found.evidence:
         parts += ["\nEvidence\n", *(_block(_evidence(fact, context), "  ", wrap=wrap) for fact in found.evidence)]
     if reason.advice or reason.command:
@@ -25,10 +26,6 @@ def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str
             parts.append(_block(f"{_sentence(note)}{f'; {note.advice}' if note.advice else ''}", "  ", wrap=wrap))
             parts += [f"  $ {note.command}\n"] if note.command else []
     return "".join(parts)
-
-
-def _standing(job: Job) -> str:
-    return job.state.value
 
 
 def _sentence(reason: Reason) -> str:

@@ -35,6 +35,10 @@ def holder(found: Holder | None) -> str:
     return f"{who}, pid {found.pid}" if found.pid is not None else who
 
 
+def _type(node: Node) -> str:
+    return cells.known(node.gpu_type or ", ".join(sorted({device.type for device in node.devices})) or None)
+
+
 def _state(node: Node) -> str:
     return "ready" if node.ready and node.why is None else "unusable"
 
@@ -72,7 +76,7 @@ COLUMNS = (
     Column(name="NAME", cell=lambda node, _: node.name),
     Column(name="CLUSTER", cell=lambda node, _: node.cluster),
     Column(name="STATE", cell=lambda node, _: _state(node), style=lambda node: "good" if _state(node) == "ready" else "bad"),
-    Column(name="TYPE", cell=lambda node, _: cells.known(node.gpu_type)),
+    Column(name="TYPE", cell=lambda node, _: _type(node)),
     Column(name="GPUS", cell=lambda node, _: cells.known(node.gpus), right=True, key=_gpus_key),
     Column(name="FREE", cell=lambda node, _: cells.known(node.gpus_free), right=True, key=lambda node, _: node.gpus_free),
     Column(name="CPU", cell=lambda node, _: cells.cores(node.cpu_millis), right=True, key=lambda node, _: node.cpu_millis),
