@@ -65,4 +65,4 @@ def _text(stream: Any) -> str:
     if not isinstance(stream, io.TextIOWrapper) or not isinstance(stream.buffer, io.BytesIO):
         return ""
     stream.flush()
-    return stream.buffer.getvalue().decode()
+    return stream.buffer.getvalue().decode(errors="backslashreplace")
