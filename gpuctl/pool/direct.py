@@ -89,7 +89,7 @@ class DirectPool:
 
     def update(self, ref: str, change: JobChange) -> Changed:
         """Change a live job."""
-        cluster, name = self._find(resolve.plain(ref), sure=True)
+        cluster, name = self._find(ref, sure=True)
         return cluster.update(name, change)
 
     def wait(self, refs: Sequence[str | None], *, stop: Stop, timeout: float | None) -> Iterable[Job]:

@@ -23,16 +23,16 @@ class Located:
 
 
 def plain(ref: str) -> str:
-    """The reference without ``job/``.
+    """The reference of one certain job, without ``job/``.
 
     Raises:
-        InvalidInput: nothing is left, or it holds characters that no reference has.
+        InvalidInput: nothing is left, it is ``-``, or it holds characters that no reference has.
     """
     text = ref.strip()
     text = text.removeprefix("job/")
-    if not text or any(character.isspace() or character == "/" or not character.isprintable() for character in text):
+    if text in {"", "-"} or any(character.isspace() or character == "/" or not character.isprintable() for character in text):
         problem = Problem(
-            field="JOB", message="is no reference", got=repr(ref), allowed="job/NAME, NAME, NAME_7 for a task, the beginning of an id, or -"
+            field="JOB", message="names no job", got=repr(ref), allowed="job/NAME, NAME, NAME_7 for a task, or the beginning of an id"
         )
         raise InvalidInput(f"cannot read job reference {ref!r}", [problem], code="bad-reference", hint="gpuctl jobs")
     return text
@@ -53,7 +53,7 @@ def locate(members: Members, ref: str | None, *, user: str, sure: bool = False) 
         ConflictError: several jobs fit; their names are in the message.
     """
     if ref is None or ref.strip() == "-":
-        return latest(members, user=user)
+        return latest(members, user=user, sure=sure)
     text = plain(ref)
     only = members.only
     if only is not None:
@@ -79,8 +79,8 @@ def locate(members: Members, ref: str | None, *, user: str, sure: bool = False) 
     return Located(member=chosen.member, ref=chosen.value.id if _is_base(chosen.value, text) else text, job=chosen.value)
 
 
-def latest(members: Members, *, user: str) -> Located:
-    """The newest job of ``user``, among those that could be read.
+def latest(members: Members, *, user: str, sure: bool = False) -> Located:
+    """The newest job of ``user``, among those that could be read; with ``sure`` all have to be read.
 
     The last day is asked for first: whoever says ``-`` mostly means a job of today, and years of finished jobs need not be read.
     """
@@ -89,7 +89,7 @@ def latest(members: Members, *, user: str) -> Located:
         query = JobQuery(user=user, since=since)
         rows, incomplete = members.rows(lambda cluster, query=query: cluster.jobs(query))  # type: ignore[misc]
         found = [(job.submitted_at, job.id, answer.member) for answer in rows for job in answer.value]
-        if found:
+        if found and not (sure and incomplete):
             _, job_id, member = max(found, key=lambda row: row[:2])
             return Located(member=member, ref=job_id)
     if incomplete:

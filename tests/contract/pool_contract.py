@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gpuctl.base.errors import ConflictError, NotFoundError, NotKeptHere, UnavailableError
+from gpuctl.base.errors import ConflictError, NotFoundError, NotKeptHere, UnavailableError, UsageError
 from gpuctl.model.ask import JobQuery, LogQuery, Submission
 from gpuctl.model.job import Job, State
 from gpuctl.port.pool import Pool
@@ -126,6 +126,8 @@ class PoolContract:
         assert world.pool.job(None).id == second.id
         assert world.pool.job("-").id == second.id
         assert first.id != second.id
+        with pytest.raises(UsageError):
+            world.pool.cancel("-")
 
     def test_a_base_name_is_the_newest_of_that_name(self, world: World) -> None:
         first = world.submission("train", cluster=world.clusters()[0])
