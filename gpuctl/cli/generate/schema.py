@@ -26,13 +26,14 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 def job_file() -> dict[str, Any]:
     """Of a job document (YAML or JSON)."""
-    body = msgspec.json.schema(spec.JobDocument)
+    body = _steady(msgspec.json.schema(spec.JobDocument))
     return {"$schema": _DRAFT, "title": "gpuctl job file", **body}
 
 
 def outputs() -> dict[str, Any]:
     """Of the objects and lists that machine formats print. Keys may be added in later versions, none is renamed or removed."""
-    references, components = msgspec.json.schema_components(KINDS.values(), ref_template="#/$defs/{name}")
+    references, described = msgspec.json.schema_components(KINDS.values(), ref_template="#/$defs/{name}")
+    components = _steady(described)
     definitions = {name: _open(body) for name, body in components.items()}
     for kind, reference in zip(KINDS, references, strict=True):
         definitions[f"{kind}Object"] = _object(kind, components[reference["$ref"].rsplit("/", 1)[-1]])
@@ -71,6 +72,18 @@ def _list(kind: str) -> dict[str, Any]:
         },
         "required": ["apiVersion", "kind", "items"],
     }
+
+
+def _steady(body: Any) -> Any:
+    """The same schema from every msgspec: the order of alternatives is not the same in all of its versions."""
+    if isinstance(body, list):
+        return [_steady(each) for each in body]
+    if not isinstance(body, dict):
+        return body
+    steady = {name: _steady(value) for name, value in body.items()}
+    if "anyOf" in steady:
+        steady["anyOf"].sort(key=lambda each: (each.get("type") == "null", str(each)))
+    return steady
 
 
 def _open(body: dict[str, Any]) -> dict[str, Any]:
