@@ -252,18 +252,19 @@ class RankUsage(NamedTuple):
 
 def usage(job_id: str, launch: int, *, group: str | None = None) -> tuple[RankUsage, ...]:
     """CPU and memory per rank (``rank`` None: agents and other processes of no rank). For a rate, ask twice and divide."""
+    found = [(process, environment(process.pid)) for process in alive_processes(job_id, launch, group=group)]
+    # Copies of a command have no RANK unless there is one per GPU: the rank of such a copy is that of its node.
+    ranked = {env.get("GPUCTL_ARRAY_INDEX") for _, env in found if "RANK" in env}
     sums: dict[tuple[int | None, int | None], list[Process]] = {}
-    for process in alive_processes(job_id, launch, group=group):
-        env = environment(process.pid)
-        rank = env.get("RANK")
+    for process, env in found:
         index = env.get("GPUCTL_ARRAY_INDEX")
-        key = (_number(index), _number(rank))
-        sums.setdefault(key, []).append(process)
+        rank = env.get("RANK" if index in ranked else "GPUCTL_NODE_RANK")
+        sums.setdefault((_number(index), _number(rank)), []).append(process)
     rows = []
     for (task, number), members in sorted(sums.items(), key=lambda item: tuple(-1 if part is None else part for part in item[0])):
-        members.sort(key=lambda process: process.start)
+        pids = tuple(process.pid for process in sorted(members, key=lambda process: process.start))
         cpu = sum(process.cpu_seconds for process in members)
-        rows.append(RankUsage(task, number, cpu, sum(process.rss for process in members), tuple(process.pid for process in members)))
+        rows.append(RankUsage(task, number, cpu, sum(process.rss for process in members), pids))
     return tuple(rows)
 
 

@@ -22,7 +22,7 @@ def stubborn() -> tuple[str, ...]:
 
 def test_a_cancelled_job_may_end_by_itself(bench: Bench) -> None:
     job = bench.launch(JobSpec(command=("sh", "-c", 'trap "echo saved; exit 0" TERM; echo up; while :; do sleep 0.05; done')))
-    until(lambda: job.log())
+    until(job.log)
     job.ask(Request(what="stop", by="anna"))
     job.wait()
     assert job.log(streams="o") == b"up\nsaved\n"
@@ -32,7 +32,7 @@ def test_a_cancelled_job_may_end_by_itself(bench: Bench) -> None:
 
 def test_one_that_does_not_listen_is_killed_after_the_grace(bench: Bench) -> None:
     job = bench.launch(JobSpec(command=stubborn()), grace=1)
-    until(lambda: job.log())
+    until(job.log)
     began = time.monotonic()
     job.ask(Request(what="stop"))
     job.wait()
@@ -43,7 +43,7 @@ def test_one_that_does_not_listen_is_killed_after_the_grace(bench: Bench) -> Non
 
 def test_two_cancels_are_harmless_and_the_second_may_hasten(bench: Bench) -> None:
     job = bench.launch(JobSpec(command=stubborn()), grace=60)
-    until(lambda: job.log())
+    until(job.log)
     job.ask(Request(what="stop"))
     until(lambda: job.entries("stopping"))
     job.ask(Request(what="stop"))
@@ -57,7 +57,7 @@ def test_two_cancels_are_harmless_and_the_second_may_hasten(bench: Bench) -> Non
 
 def test_devices_are_held_until_the_last_process_is_gone(bench: Bench) -> None:
     job = bench.launch(JobSpec(command=stubborn(), nodes=1, gpus=2), grace=1)
-    until(lambda: job.log())
+    until(job.log)
     job.ask(Request(what="stop"))
     until(lambda: job.entries("stopping"))
     assert job.locked() == [True, True]
@@ -66,10 +66,10 @@ def test_devices_are_held_until_the_last_process_is_gone(bench: Bench) -> None:
 
 
 def test_a_shell_script_is_told_and_so_is_what_it_runs(bench: Bench) -> None:
-    child = "import signal, sys, time; signal.signal(15, lambda *_: (print('child saved', flush=True), sys.exit(0))); print('up', flush=True); time.sleep(60)"
-    bench.script("child.py", child)
+    text = "import signal, sys, time\nsignal.signal(15, lambda *_: (print('child saved'), sys.exit(0)))\nprint('up')\ntime.sleep(60)"
+    bench.script("child.py", text)
     job = bench.launch(JobSpec(script=bench.script("job.sh", f"{sys.executable} child.py\n")))
-    until(lambda: job.log())
+    until(job.log)
     job.ask(Request(what="stop"))
     job.wait(timeout=5)
     assert b"child saved\n" in job.log()
@@ -93,13 +93,15 @@ if __name__ == "__main__":
     worker.join()
 """
     job = bench.launch(JobSpec(script=bench.script("main.py", text)))
-    until(lambda: job.log())
+    until(job.log)
     job.ask(Request(what="stop"))
     job.wait(timeout=5)
     assert b"worker alive while saving: True\n" in job.log()
 
 
-@pytest.mark.parametrize("daemon", ["sleep 300 &", "setsid sleep 300 &", "(setsid sleep 300 &) &", "env -i setsid sleep 300 >/dev/null 2>&1 &"])
+@pytest.mark.parametrize(
+    "daemon", ["sleep 300 &", "setsid sleep 300 &", "(setsid sleep 300 &) &", "env -i setsid sleep 300 >/dev/null 2>&1 &"]
+)
 def test_what_a_job_leaves_behind_is_ended_before_it_is_final(bench: Bench, daemon: str) -> None:
     job = bench.launch(JobSpec(command=("sh", "-c", f"{daemon} echo left; exit 0")))
     before = {row.pid for row in processes.table().values()}

@@ -12,6 +12,7 @@ from gpuctl.clusters.local import cgroup
 from gpuctl.clusters.local.kinds import torchrun
 from gpuctl.clusters.local.logs.layout import LogName
 from gpuctl.model.spec import Kind
+from gpuctl.policy import logerrors
 
 if TYPE_CHECKING:
     from gpuctl.clusters.local.supervisor.taskrun import Main
@@ -121,7 +122,12 @@ def _said(case: Case, rank: int) -> list[Found]:
 
 
 def _log_errors(tail: bytes, *, rank: int | None) -> list[Found]:
-    return []
+    """Errors in the end of a log, the last one first: earlier ones were survived."""
+    seen = logerrors.scan(tail, rank=rank)
+    return [
+        Found(code=one.code, text=one.text, source="log", rank=one.rank if one.rank is not None else rank, data=one.data)
+        for one in reversed(seen[-_MOST:])
+    ]
 
 
 def _out_of_memory(case: Case, ends: Sequence[RankStatus]) -> list[Found]:
