@@ -123,7 +123,7 @@ def test_the_journal_of_a_killed_supervisor_is_whole(bench: Bench) -> None:
 def test_a_rank_that_is_killed_is_told_as_such(bench: Bench) -> None:
     job = bench.launch(JobSpec(command=("sleep", "300"), nodes=2))
     until(lambda: len(processes.alive_processes(job.plan.job_id, 1)) == 2)
-    (first, second) = processes.usage(job.plan.job_id, 1)
+    (first, second) = processes.usage(job.plan.job_id, 1, kind="command")
     assert (first.rank, second.rank) == (0, 1)
     assert first.rss > 0
     os.kill(first.pids[0], signal.SIGKILL)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from gpuctl.clusters.local import cgroup
+from gpuctl.model.spec import Kind
 
 JOB_ID = "GPUCTL_JOB_ID"
 LAUNCH = "GPUCTL_LAUNCH"
@@ -250,16 +251,14 @@ class RankUsage(NamedTuple):
     pids: tuple[int, ...]
 
 
-def usage(job_id: str, launch: int, *, group: str | None = None) -> tuple[RankUsage, ...]:
+def usage(job_id: str, launch: int, *, kind: Kind, group: str | None = None) -> tuple[RankUsage, ...]:
     """CPU and memory per rank (``rank`` None: agents and other processes of no rank). For a rate, ask twice and divide."""
-    found = [(process, environment(process.pid)) for process in alive_processes(job_id, launch, group=group)]
-    # Copies of a command have no RANK unless there is one per GPU: the rank of such a copy is that of its node.
-    ranked = {env.get("GPUCTL_ARRAY_INDEX") for _, env in found if "RANK" in env}
     sums: dict[tuple[int | None, int | None], list[Process]] = {}
-    for process, env in found:
-        index = env.get("GPUCTL_ARRAY_INDEX")
-        rank = env.get("RANK" if index in ranked else "GPUCTL_NODE_RANK")
-        sums.setdefault((_number(index), _number(rank)), []).append(process)
+    for process in alive_processes(job_id, launch, group=group):
+        env = environment(process.pid)
+        # A command's copies have no RANK unless there is one per GPU: one copy a node is the rank of its node.
+        rank = env.get("RANK", env.get("GPUCTL_NODE_RANK") if kind == "command" else None)
+        sums.setdefault((_number(env.get("GPUCTL_ARRAY_INDEX")), _number(rank)), []).append(process)
     rows = []
     for (task, number), members in sorted(sums.items(), key=lambda item: tuple(-1 if part is None else part for part in item[0])):
         pids = tuple(process.pid for process in sorted(members, key=lambda process: process.start))
