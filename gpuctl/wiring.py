@@ -80,6 +80,38 @@ def find_interpreter(python: str | None, workdir: str, env: Mapping[str, str]) -
     return interpreter.find(python, workdir=workdir, env=env).path
 
 
+def explain_interpreter(python: str | None, workdir: str, env: Mapping[str, str]) -> tuple[str, str]:
+    """As :func:`find_interpreter`, with the reason why it was chosen (``--python``, ``.venv``, ``VIRTUAL_ENV``, ...)."""
+    from gpuctl.clusters.local import interpreter
+
+    found = interpreter.find(python, workdir=workdir, env=env)
+    return found.path, found.why
+
+
+def require_module(python: str, kind: str, *, env: Mapping[str, str] | None = None) -> None:
+    """See that the interpreter ``python`` has what jobs of this kind import: torch for pytorch, ray for ray, nothing for others.
+
+    Raises:
+        UsageError: ``module-missing``, with the command that would install it; ``bad-interpreter``, it cannot be run.
+    """
+    module = {"pytorch": "torch", "ray": "ray"}.get(kind)
+    if module is None:
+        return
+    from gpuctl.clusters.local import interpreter
+    from gpuctl.config import paths
+
+    try:
+        cache = paths.cache_dir(env)
+    except UsageError:  # no home: ask every time
+        cache = None
+    if not interpreter.has_module(python, module, cache_directory=cache):
+        raise UsageError(
+            f"cannot run a {kind} job with {python}: it has no {module}",
+            code="module-missing",
+            hint=f"{interpreter.install_command(python, module)}    or: gpuctl submit --python /path/to/python ...",
+        )
+
+
 def installed_kinds() -> tuple[str, ...]:
     """Every kind of cluster that could be built here, by name. Slow: it scans the installed distributions."""
     return tuple(sorted({*KINDS, *_entry_points()}))

@@ -1,7 +1,7 @@
 """From a built job to an accepted one: what submit, run, shell and rerun do alike."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from gpuctl.base import duration, names
 from gpuctl.base.errors import InvalidInput, Problem, UsageError
@@ -65,19 +65,29 @@ def only_one(given: Given, *flags: str) -> str | None:
 def prepare(session: Session, given: Given, built: Built, *, rerun_of: str | None = None) -> Submission:
     """What the pool is handed: the job with the environment, the code and the interpreter of this machine.
 
+    The interpreter is named on stderr: the wrong one is the most frequent reason for a job that works here and not there.
+
     Raises:
         InvalidInput: a value that shows to be wrong only here, under the name it was written by.
         GpuctlError: there is no interpreter, or it lacks what the kind needs.
     """
+    from gpuctl import wiring
     from gpuctl.pool import submission
 
     document = built.document
+
+    def find(python: str | None, workdir: str, env: Mapping[str, str]) -> str:
+        path, why = wiring.explain_interpreter(python, workdir, env)
+        wiring.require_module(path, document.spec.kind, env=session.env)
+        session.say(f"python: {path} (from {why})")
+        return path
+
     try:
         return submission.prepare(
             document.spec,
             cwd=session.cwd,
             env=session.env,
-            find_interpreter=_finder(session, built),
+            find_interpreter=find,
             name=document.metadata.name or built.base_name,
             labels=document.metadata.labels,
             secrets=built.secrets,
@@ -113,9 +123,3 @@ def tell(session: Session, built: Built) -> None:
     """The notes that came up while the job was built."""
     for note in built.notes:
         session.say(note)
-
-
-def _finder(session: Session, built: Built) -> Callable[..., str]:
-    from gpuctl import wiring
-
-    return wiring.find_interpreter

@@ -95,14 +95,11 @@ def _failed(job: Job) -> dict[str, object]:
     Raises:
         ConflictError: it is no array, it still runs, or no task failed.
     """
-    array = job.spec.array
+    array, cannot = job.spec.array, f"cannot rerun the failed tasks of job/{job.name}"
     if array is None:
-        raise ConflictError(
-            f"cannot rerun the failed tasks of job/{job.name}: it is no array", code="no-array", hint=f"gpuctl rerun {job.name}"
-        )
+        raise ConflictError(f"{cannot}: it is no array", code="no-array", hint=f"gpuctl rerun {job.name}")
     if not job.final:
-        hint = f"gpuctl wait {job.name}"
-        raise ConflictError(f"cannot rerun the failed tasks of job/{job.name}: it is {job.state.value}", code="not-ended", hint=hint)
+        raise ConflictError(f"{cannot}: it is {job.state.value}", code="not-ended", hint=f"gpuctl wait {job.name}")
     succeeded = {attempt.task for attempt in job.attempts if attempt.state is State.SUCCEEDED}
     failed = [index for index in array.indices if index not in succeeded]
     if not failed:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from gpuctl.base.errors import InvalidInput, Problem
 from gpuctl.cli.spec import jobfile, script, sources
 from gpuctl.cli.spec.flag import SECRET_VALUES, Place, Secret
@@ -12,7 +14,7 @@ from gpuctl.cli.spec.given import Program
 from gpuctl.cli.spec.layers import Layers, Setting
 from gpuctl.cli.spec.parser import Given
 from gpuctl.model import check
-from gpuctl.model.spec import API_VERSION, JobDocument
+from gpuctl.model.spec import API_VERSION, JobDocument, JobSpec
 from gpuctl.pool import submission
 
 NOTHING = Problem(field="SCRIPT", message="there is nothing to run", allowed="SCRIPT [ARGS...], -- COMMAND... or -f FILE")
@@ -88,7 +90,7 @@ def build(given: Given, place: Place, *, program: Program | None = None, base: I
         problems = list(dict.fromkeys(problems))
         raise InvalidInput(f"cannot {verb}: {_count(problems)}", problems, hint=f"gpuctl {verb} --help")
     name = document.metadata.name or submission.base_name(document.spec)
-    return Built(document=document, body=tree, base_name=name, secrets=layers.secrets(), layers=layers, notes=(*runs.notes, *notes))
+    return Built(document=document, body=_in_order(tree), base_name=name, secrets=layers.secrets(), layers=layers, notes=(*runs.notes, *notes))
 
 
 def _file(given: Given, runs: Program, problems: list[Problem]) -> str | None:
@@ -188,6 +190,13 @@ def named(problem: Problem, layers: Layers) -> Problem:
 
 def _origin(setting: Setting, field: str) -> str:
     return setting.origin if setting.own_name else f"{setting.origin}: {field}"
+
+
+def _in_order(tree: dict[str, Any]) -> dict[str, Any]:
+    """The body with the fields of ``spec`` in the order of the reference, whichever source said them first."""
+    order = {field.encode_name: position for position, field in enumerate(msgspec.structs.fields(JobSpec))}
+    spec = {name: tree["spec"][name] for name in sorted(tree["spec"], key=lambda name: order[name])}
+    return {name: spec if name == "spec" else tree[name] for name in ("apiVersion", "kind", "metadata", "spec") if name in tree}
 
 
 def _count(problems: Sequence[Problem]) -> str:

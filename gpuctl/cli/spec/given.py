@@ -51,10 +51,9 @@ def split(words: Sequence[str], takes_value: Mapping[str, bool], *, where: str =
         position += 1
         spelling, equals, attached = _spelling(word, takes_value)
         if spelling not in takes_value:
-            close = table.meant(spelling, takes_value)
-            problems.append(Problem(field=where + spelling, message="there is no such flag", nearest=close))
-            follows = not equals and close is not None and takes_value.get(close.split(" ")[0], False)
-            if follows and position < len(words) and not words[position].startswith("-"):
+            problem, has_value = _unknown(spelling, takes_value)
+            problems.append(dataclasses.replace(problem, field=where + spelling))
+            if has_value and not equals and position < len(words) and not words[position].startswith("-"):
                 position += 1  # its value, were it spelled right
         elif not takes_value[spelling]:
             if equals:
@@ -70,6 +69,16 @@ def split(words: Sequence[str], takes_value: Mapping[str, bool], *, where: str =
         else:
             problems.append(Problem(field=where + spelling, message="needs a value"))
     return Split(uses=tuple(uses), known=tuple(known), rest=(*others, *words[position:]), problems=tuple(problems))
+
+
+def _unknown(spelling: str, takes_value: Mapping[str, bool]) -> tuple[Problem, bool]:
+    """What is wrong with a flag that is not known here, and whether a value follows it."""
+    elsewhere = table.by_spelling(table.EVERY).get(spelling)
+    if elsewhere is not None:
+        return Problem(field=spelling, message="is a flag of gpuctl submit and has no meaning here"), elsewhere.takes_value
+    close = table.meant(spelling, takes_value)
+    known = close is not None and takes_value.get(close.split(" ")[0], False)
+    return Problem(field=spelling, message="there is no such flag", nearest=close), known
 
 
 def _spelling(word: str, takes_value: Mapping[str, bool]) -> tuple[str, bool, str]:

@@ -29,13 +29,13 @@ def test_flags_end_at_the_first_word_that_is_none(line: str, uses: list[tuple[st
 
 
 def test_mixed_flags_end_only_at_the_dashes() -> None:
-    split = given.split("llama --time 6h x -- --time 1h".split(), KNOWN, mixed=True)
+    split = given.split(["llama", "--time", "6h", "x", "--", "--time", "1h"], KNOWN, mixed=True)
     assert split.uses == (("--time", "6h"),)
     assert split.rest == ("llama", "x", "--", "--time", "1h")
 
 
 def test_every_unknown_flag_is_told_and_its_value_is_not_taken_for_the_script() -> None:
-    split = given.split("--tim 6h --hodl --nmae=x --name".split(), KNOWN)
+    split = given.split(["--tim", "6h", "--hodl", "--nmae=x", "--name"], KNOWN)
     assert [(problem.field, problem.nearest) for problem in split.problems] == [
         ("--tim", "--time"),
         ("--hodl", "--hold"),

@@ -37,7 +37,7 @@ def test_maps_volumes_and_secrets_are_merged_by_key_lists_are_replaced(built: Bu
     (directory / "job.sh").write_text(
         "#GPUCTL --env A=1 --env B=1 --volume data:/d --volume out:/o --exclude n1 --secret S1 --label x=1\ntrue\n"
     )
-    words = "--env B=2 --volume out:/p --exclude n2 --secret S2 --label y=2".split()
+    words = ["--env", "B=2", "--volume", "out:/p", "--exclude", "n2", "--secret", "S2", "--label", "y=2"]
     document = built(*words, "job.sh", env={"S1": "1", "S2": "2"}).document
     assert document.spec.env == {"A": "1", "B": "2"}
     assert [(mount.name, mount.path) for mount in document.spec.volumes] == [("data", "/d"), ("out", "/p")]

@@ -1,0 +1,68 @@
+"""``gpuctl run``: logs on stdout, the job's code at the end."""
+
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from gpuctl.base.errors import UnavailableError
+from gpuctl.model.job import Job, State
+from tests.cli.quick import QuickCluster, quick_pool
+from tests.fakes.pool import fake_pool
+
+
+def test_stdout_is_what_the_job_writes(run: Any) -> None:
+    pool, _ = quick_pool(lines=["one", "two"])
+    outcome = run(pool, "run", "--request-id", "r1", "--", "true")
+    assert (outcome.code, outcome.out) == (0, "one\ntwo\n")
+    assert "job/true-bn9w succeeded" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("codes", "state", "code"), [({0: 3}, None, 3), ({0: 137}, None, 137), ({0: 0}, State.CANCELLED, 143), ({0: 0}, State.CUT, 125)]
+)
+def test_it_ends_with_the_job_s_code(run: Any, codes: dict[int, int], state: State | None, code: int) -> None:
+    assert run(quick_pool(codes=codes, state=state)[0], "run", "--", "true").code == code
+
+
+def test_flags_are_those_of_submit(run: Any) -> None:
+    pool, cluster = quick_pool()
+    assert run(pool, "run", "-j", "1x2", "--time", "10m", "--env", "A=1", "--", "prog", "--time", "x").code == 0
+    (submission,) = cluster.submissions.values()
+    assert (submission.spec.gpus, submission.spec.time, submission.spec.command) == (2, "10m", ("prog", "--time", "x"))
+
+
+def test_wrong_input_is_2_and_creates_nothing(run: Any) -> None:
+    pool, cluster = quick_pool()
+    outcome = run(pool, "run", "-j", "0x1")
+    assert (outcome.code, cluster.submissions) == (2, {})
+    assert outcome.err.startswith("error[invalid-input]: cannot run: 2 values are wrong\n")
+
+
+def test_a_timeout_is_124(run: Any) -> None:
+    assert run(quick_pool(stays=State.QUEUED)[0], "run", "--timeout", "1s", "--", "true").code == 124
+
+
+def test_ctrl_c_leaves_the_job_alone_and_says_so(run: Any) -> None:
+    pool, cluster = quick_pool(stays=State.RUNNING)
+    timer = threading.Timer(0.5, lambda: signal.raise_signal(signal.SIGINT))
+    timer.start()
+    outcome = run(pool, "run", "--request-id", "r1", "--", "true")
+    timer.join()
+    assert outcome.code == 130
+    assert "job/true-bn9w goes on without this terminal; gpuctl logs -f true-bn9w comes back to it, gpuctl cancel true-bn9w" in outcome.err
+    assert [job.state for job in cluster.jobs_by_id.values()] == [State.RUNNING]
+
+
+class Unreachable(QuickCluster):
+    """A cluster that takes a job and is gone."""
+
+    def job(self, ref: str) -> Job:
+        raise UnavailableError("cannot reach local", code="cluster-gone")
+
+
+def test_our_own_failure_is_125_once_the_job_is_accepted(run: Any) -> None:
+    outcome = run(fake_pool(Unreachable()), "run", "--request-id", "r1", "--", "true")
+    assert outcome.code == 125
+    assert "error[cluster-gone]: cannot follow job/true-bn9w: cannot reach local" in outcome.err
