@@ -12,7 +12,7 @@ from gpuctl.clusters.local.launchplan import Request
 from gpuctl.clusters.local.lookup import Found
 from gpuctl.clusters.local.store import Database, jobs, launches, tasks
 from gpuctl.clusters.local.store.launches import Launch
-from gpuctl.clusters.local.store.rows import encode, spec_of
+from gpuctl.clusters.local.store.rows import encode
 from gpuctl.model.ask import JobChange
 from gpuctl.model.job import State
 from gpuctl.model.reason import Reason
@@ -88,7 +88,7 @@ def update(database: Database, found: Found, change: JobChange) -> str:
         assert state is not None
         if state.final:
             raise ConflictError(f"cannot update {name}: it ended {state.value}", code="job-ended", hint=f"gpuctl rerun {name}")
-        spec = spec_of(connection.execute("SELECT spec FROM jobs WHERE id = ?", (found.job_id,)).fetchone()[0])
+        spec = jobs.spec(connection, found.job_id)
         launch = launches.last(connection, found.job_id)
         living = launch if launch is not None and launch.open else None
         if change.hold is not None:

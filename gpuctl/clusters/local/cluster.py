@@ -1,24 +1,56 @@
 """This machine behind the Cluster port: opens the store on first use and hands each call to the module that knows how."""
 
 import os
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+from gpuctl import __version__
 from gpuctl.base import clock
-from gpuctl.base.errors import InvalidInput, Problem, nearest
-from gpuctl.clusters.local import change, heal, ingest, keeper, lookup, paths, recover, rounds, views, waiting
+from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, Problem, nearest
+from gpuctl.clusters.local import (
+    access,
+    alive,
+    change,
+    checks,
+    explaining,
+    forward,
+    heal,
+    ingest,
+    keeper,
+    lookup,
+    paths,
+    recover,
+    rounds,
+    top,
+    usage,
+    views,
+    waiting,
+)
 from gpuctl.clusters.local.inventory import Machine
 from gpuctl.clusters.local.launch import Intake
+from gpuctl.clusters.local.logs.layout import LogName
+from gpuctl.clusters.local.logs.reader import logs as read_logs
 from gpuctl.clusters.local.lookup import Found
+from gpuctl.clusters.local.snapshot import gather, queue_job_of
 from gpuctl.clusters.local.starting import Surroundings
-from gpuctl.clusters.local.store import Database, attempts
+from gpuctl.clusters.local.store import Database, attempts, jobs, launches, rows
+from gpuctl.clusters.local.store.launches import Launch
 from gpuctl.clusters.local.tickets import Tickets
-from gpuctl.model.ask import Changed, JobChange, JobQuery, Listing, Submission, Submitted
-from gpuctl.model.job import Job
+from gpuctl.clusters.local.volumes import LocalVolumes
+from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
+from gpuctl.model.job import FINAL, Job, State
+from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.reason import Explanation
+from gpuctl.policy.explain import explain
 from gpuctl.port.capability import Capability
-from gpuctl.port.stream import Stop
+from gpuctl.port.cluster import Check
+from gpuctl.port.stream import RankLog, Stop
 
-OPTIONS = frozenset({"devices", "slots"})
+_PLACES = {"state_dir": "GPUCTL_STATE_DIR", "lock_dir": "GPUCTL_LOCK_DIR"}
+"""Options that are the same as a variable, by which the keeper and the supervisors learn of them."""
+
+OPTIONS = frozenset({"devices", "slots", *_PLACES})
 _NOT_HERE = frozenset({Capability.MAX_COST, Capability.FAIL_OVER})
 
 
@@ -30,6 +62,8 @@ class LocalCluster:
         self._options = dict(options)
         self._environ = environ
         self._root = root
+        self._opening = threading.Lock()
+        self._opened: Database | None = None
 
     # -- what it is ---------------------------------------------------------------------------------------------------------------
 
@@ -52,12 +86,15 @@ class LocalCluster:
     def _state_root(self) -> str:
         return self._root if self._root is not None else paths.state_root(self._environ)
 
-    @cached_property
+    @property
     def _database(self) -> Database:
-        database = Database(paths.prepare(self._state_root))
-        if database.recreated:
-            recover.recover(database, cluster=self._name)
-        return database
+        with self._opening:
+            if self._opened is None:
+                database = Database(paths.prepare(self._state_root))
+                if database.recreated:
+                    recover.recover(database)
+                self._opened = database
+            return self._opened
 
     @cached_property
     def _machine(self) -> Machine:
@@ -93,13 +130,16 @@ class LocalCluster:
         if idle:
             return
         node = self._machine.node
-        ingest.ingest(database, cluster=self._name, node=node)
-        heal.heal(database, cluster=self._name, node=node, now=clock.now().timestamp())
+        ingest.ingest(database, node=node)
+        heal.heal(database, node=node, now=clock.now().timestamp())
         if self._rounds.anything_waits():
             with database.read() as connection:
                 news = bool(attempts.unjudged(connection))
             if news or not rounds.listening(database.paths):
                 self._attend()
+
+    def _task(self, found: Found) -> int | None:
+        return found.tasks[0] if found.tasks is not None else None
 
     def _find(self, ref: str) -> Found:
         with self._database.read() as connection:
@@ -108,6 +148,44 @@ class LocalCluster:
     def _whole(self, found: Found) -> Job:
         with self._database.read() as connection:
             return views.whole(connection, found, cluster=self._name)
+
+    # -- inventory ----------------------------------------------------------------------------------------------------------------
+
+    def status(self) -> ClusterStatus:
+        """This machine's row."""
+        try:
+            return self._machine.status(uid=self.uid, version=__version__)
+        except GpuctlError as error:
+            return ClusterStatus(
+                name=self._name, kind="local", health="unreachable", version=__version__, error=error.message, uid=self.uid
+            )
+
+    def nodes(self) -> Listing[Node]:
+        """This machine."""
+        return Listing(items=(self._machine.shown(),))
+
+    def usage(self, query: JobQuery) -> Listing[UsageRow]:
+        """GPU-seconds by user, day and state."""
+        self._refresh()
+        with self._database.read() as connection:
+            return Listing(items=usage.rows(connection, query, cluster=self._name))
+
+    def top(self, ref: str | None) -> Listing[Sample]:
+        """What running jobs use; each rank of one job."""
+        self._refresh()
+        wanted = self._find(ref).job_id if ref is not None else None
+        with self._database.read() as connection:
+            running = [
+                top.Running(jobs.row(connection, launch.job)[1], jobs.spec(connection, launch.job).kind, launch)
+                for launch in launches.opened(connection)
+                if wanted is None or launch.job == wanted
+            ]
+        devices = {device.index: device for device in self._machine.discover().devices}
+        return Listing(items=top.samples(self._database.paths, running, devices, node=self._machine.node, by_rank=ref is not None))
+
+    def checks(self) -> Sequence[Check]:
+        """What ``gpuctl doctor`` shows of this machine."""
+        return checks.lines(root=self._state_root, machine=self._machine, open_store=lambda: self._database)
 
     # -- jobs ---------------------------------------------------------------------------------------------------------------------
 
@@ -128,6 +206,16 @@ class LocalCluster:
         job = self._whole(Found(job_id, "", None))
         return Submitted(job=job, existed=existed, sentence=_sentence(job), notes=tuple(self._database.notes))
 
+    def plan(self, submission: Submission) -> Plan:
+        """Where and when it would start; changes nothing."""
+        spec = self._intake.judge(submission)
+        self._refresh()
+        now = clock.now()
+        with self._database.read() as connection:
+            queue = gather(connection, cluster=self._name, node=self._machine.node, now=now)
+        job = queue_job_of("plan", submission.base_name, spec, submitted_at=now, user=change.user_name())
+        return self._rounds.plan(queue, job, now=now)
+
     def jobs(self, query: JobQuery) -> Listing[Job]:
         """Matching jobs."""
         self._refresh()
@@ -138,6 +226,16 @@ class LocalCluster:
         """One job with everything."""
         self._refresh()
         return self._whole(views.require_one(self._find(ref), what="show"))
+
+    def explain(self, ref: str) -> Explanation:
+        """Why it stands where it stands."""
+        self._refresh()
+        found = views.require_one(self._find(ref), what="explain")
+        task = self._task(found)
+        with self._database.read() as connection:
+            job = views.whole(connection, found, cluster=self._name)
+            stored = rows.evidence_of(connection, found.job_id) if task is None else attempts.task_evidence(connection, found.job_id, task)
+        return explain(job, explaining.gather(self._database.paths, job, stored, task=task), clock.now())
 
     def stop(self, ref: str, *, grace_seconds: int | None = None) -> Changed:
         """Cancel."""
@@ -167,6 +265,108 @@ class LocalCluster:
         )
         return (self._whole(found) for found in ended)
 
+    # -- streams ------------------------------------------------------------------------------------------------------------------
+
+    def logs(self, ref: str, query: LogQuery) -> Sequence[RankLog]:
+        """The logs that the query selects."""
+        self._refresh()
+        found = self._find(ref)
+        task = query.task if query.task is not None else self._task(found)
+        ranks = query.ranks
+        if query.failed:
+            failed = self._failed_ranks(found, query)
+            ranks = failed if ranks is None else ranks & failed
+        directory = self._database.paths.logs(found.job_id)
+        return read_logs(
+            directory, ended=lambda name: self._over(found.job_id, name), ranks=ranks, node=query.node, task=task, attempt=query.attempt
+        )
+
+    def _failed_ranks(self, found: Found, query: LogQuery) -> frozenset[int]:
+        with self._database.read() as connection:
+            known = attempts.of_job(connection, found.job_id, cluster=self._name, task=self._task(found))
+        number = query.attempt if query.attempt is not None else max((each.number for each in known), default=0)
+        return frozenset(end.rank for each in known if each.number == number for end in each.ranks if end.exit.status != 0)
+
+    def _over(self, job_id: str, name: LogName) -> bool:
+        """Whether nothing will be added to a log any more."""
+        database = self._database
+        with database.read() as connection:
+            launch = launches.last(connection, job_id)
+        if launch is not None and launch.open:
+            if ingest.has_news(database.paths, launch):
+                ingest.ingest_one(database, launch, node=self._machine.node)
+            elif not alive.lives(alive.path_of(database.paths, launch.job, launch.number)):
+                self._refresh()
+        with database.read() as connection:
+            return attempts.has_ended(connection, job_id, rows.NO_TASK if name.task is None else name.task, name.attempt)
+
+    def _running(self, ref: str, *, what: str) -> tuple[Job, Launch]:
+        self._refresh()
+        found = self._find(ref)
+        job = self._whole(found._replace(tasks=None))
+        with self._database.read() as connection:
+            launch = launches.last(connection, found.job_id)
+        if launch is None or not launch.open:
+            hint = f"gpuctl logs {job.name}" if job.final else f"gpuctl why {job.name}"
+            raise ConflictError(f"cannot {what} {job.name}: it is {job.state.value}", code="not-running", hint=hint)
+        return job, launch
+
+    def exec(self, ref: str, target: ExecTarget, argv: Sequence[str], *, tty: bool) -> int:
+        """Run a program inside; it has this terminal whatever ``tty`` says, for it is our own child."""
+        job, launch = self._running(ref, what="enter")
+        return access.run(self._database.paths, job, launch, target, argv)
+
+    def copy_out(self, ref: str, path: str, destination: str) -> int:
+        """Copy out of the job's directory; bytes written."""
+        job = self._whole(self._find(ref)._replace(tasks=None))
+        assert job.code is not None
+        return access.copy_out(job.code, job.name, path, destination)
+
+    def forward(self, ref: str, *, remote: str, local_port: int | None, stop: Stop) -> Iterable[Forward]:
+        """Yield the address, and keep it."""
+        job, launch = self._running(ref, what="forward a port of")
+        there = forward.listening(launch.job, launch.number, group=launch.cgroup)
+        target = forward.find(job.name, remote, there)
+        return forward.serve(target, local_port=local_port, service=None if remote.isdigit() else remote, stop=stop)
+
+    # -- volumes ------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _volumes(self) -> LocalVolumes:
+        return LocalVolumes(self._volume_root, cluster=self._name, mounted=self._mounted)
+
+    def _mounted(self) -> Mapping[str, tuple[str, ...]]:
+        self._refresh()
+        with self._database.read() as connection:
+            unfinished = views.listing(connection, JobQuery(states=frozenset(State) - FINAL), cluster=self._name)
+        return views.mounted(unfinished)
+
+    def volumes(self) -> Listing[Volume]:
+        """Every volume."""
+        return self._volumes.list()
+
+    def create_volume(self, name: str, *, size: int | None, access: str | None, storage_class: str | None) -> Volume:
+        """Create one."""
+        return self._volumes.create(name, size=size, access=access, storage_class=storage_class)
+
+    def delete_volume(self, name: str) -> None:
+        """Delete one."""
+        self._volumes.delete(name)
+
+    def volume_files(self, name: str, path: str) -> Listing[VolumeFile]:
+        """What lies below ``path``."""
+        return self._volumes.files(name, path)
+
+    def put_file(self, name: str, source: str, path: str) -> int:
+        """Copy into one."""
+        return self._volumes.put(name, source, path)
+
+    def get_file(self, name: str, path: str, destination: str) -> int:
+        """Copy out of one."""
+        return self._volumes.get(name, path, destination)
+
+    # -- residents ----------------------------------------------------------------------------------------------------------------
+
     def keep(self) -> None:
         """Be the keeper until nothing waits (see ``keeper``)."""
         held = Tickets(self._machine.locks)
@@ -176,10 +376,13 @@ class LocalCluster:
             held.close()
 
     def close(self) -> None:
-        """Let go of the store; jobs go on."""
-        if "_database" in self.__dict__:
-            self._database.close()
-            del self.__dict__["_database"]
+        """Let go of the store; jobs go on. Used again, it opens anew."""
+        with self._opening:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+            for name in ("_around", "_rounds", "_intake"):
+                self.__dict__.pop(name, None)
 
 
 def _sentence(job: Job) -> str:
@@ -195,7 +398,7 @@ def _stopping(job: Job) -> str:
 
 
 def build(name: str, options: Mapping[str, str]) -> LocalCluster:
-    """This machine as a cluster called ``name``. Options: ``devices`` (auto, nvidia, amd, slots) and ``slots`` (how many).
+    """This machine as a cluster called ``name``. Options: ``devices`` (auto, nvidia, amd, slots), ``slots``, ``state_dir``, ``lock_dir``.
 
     Raises:
         InvalidInput: an option is unknown or wrong.
@@ -208,7 +411,10 @@ def build(name: str, options: Mapping[str, str]) -> LocalCluster:
     ]
     if problems:
         raise InvalidInput(f"cannot use cluster {name}", problems, code="bad-option")
-    return LocalCluster(name, options=options, environ=os.environ)
+    places = {variable: options[option] for option, variable in _PLACES.items() if option in options}
+    return LocalCluster(
+        name, options={key: value for key, value in options.items() if key not in _PLACES}, environ={**os.environ, **places}
+    )
 
 
 def build_at(root: str, name: str, options: Mapping[str, str]) -> LocalCluster:

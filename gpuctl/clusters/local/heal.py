@@ -32,7 +32,7 @@ class Died(NamedTuple):
     text: str
 
 
-def heal(database: Database, *, cluster: str, node: str, now: float) -> bool:
+def heal(database: Database, *, node: str, now: float) -> bool:
     """Heal every open launch whose supervisor is dead; whether there was one."""
     with database.read() as connection:
         opened = launches.opened(connection)
@@ -42,14 +42,14 @@ def heal(database: Database, *, cluster: str, node: str, now: float) -> bool:
         if fd is None:
             continue
         try:
-            healed |= _heal_one(database, launch, cluster=cluster, node=node, now=now)
+            healed |= _heal_one(database, launch, node=node, now=now)
         finally:
             alive.release(fd)
     return healed
 
 
-def _heal_one(database: Database, launch: Launch, *, cluster: str, node: str, now: float) -> bool:
-    ingest_one(database, launch, cluster=cluster, node=node)
+def _heal_one(database: Database, launch: Launch, *, node: str, now: float) -> bool:
+    ingest_one(database, launch, node=node)
     with database.read() as connection:
         present = launches.get(connection, launch.job, launch.number)
     if present is None or not present.open:

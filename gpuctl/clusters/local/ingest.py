@@ -47,16 +47,16 @@ def has_ended(paths: StatePaths, launch: Launch) -> bool:
         return False
 
 
-def ingest(database: Database, *, cluster: str, node: str) -> bool:
+def ingest(database: Database, *, node: str) -> bool:
     """Ingest the journals of all open launches; whether there was anything new."""
     with database.read() as connection:
         waiting = [launch for launch in launches.opened(connection) if has_news(database.paths, launch)]
     for launch in waiting:
-        ingest_one(database, launch, cluster=cluster, node=node)
+        ingest_one(database, launch, node=node)
     return bool(waiting)
 
 
-def ingest_one(database: Database, launch: Launch, *, cluster: str, node: str) -> None:
+def ingest_one(database: Database, launch: Launch, *, node: str) -> None:
     """Ingest one journal up to its present end."""
     path = journal_path(database.paths, launch)
     with database.write() as connection:
@@ -66,21 +66,18 @@ def ingest_one(database: Database, launch: Launch, *, cluster: str, node: str) -
         entries = list(journal.read(path, present.position))
         if entries:
             row = connection.execute("SELECT spec, submitted_at FROM jobs WHERE id = ?", (launch.job,)).fetchone()
-            _Reader(connection, present, spec=spec_of(row[0]), submitted_at=row[1], cluster=cluster, node=node).take(entries)
+            _Reader(connection, present, spec=spec_of(row[0]), submitted_at=row[1], node=node).take(entries)
 
 
 class _Reader:
     """Applies the entries of one journal inside one transaction."""
 
-    def __init__(
-        self, connection: sqlite3.Connection, launch: Launch, *, spec: JobSpec, submitted_at: float, cluster: str, node: str
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, launch: Launch, *, spec: JobSpec, submitted_at: float, node: str) -> None:
         self._connection = connection
         self._launch = launch
         self._job = launch.job
         self._spec = spec
         self._earliest = submitted_at
-        self._cluster = cluster
         self._node = node
 
     def take(self, entries: Sequence[tuple[journal.Entry, int]]) -> None:
@@ -220,6 +217,11 @@ def pods_of(spec: JobSpec, slot: Slot, *, node: str) -> tuple[Pod, ...]:
 def place_of(slots: Sequence[Slot], *, cluster: str) -> str:
     """The WHERE column: the cluster, and the devices held by all slots."""
     devices = sorted(index for slot in slots for pod in slot.pods for index in _indices(pod))
+    return place_name(cluster, devices)
+
+
+def place_name(cluster: str, devices: Sequence[int]) -> str:
+    """``local:0,1`` or ``local:0-3``; the cluster alone without devices."""
     return f"{cluster}:{_ranges(devices)}" if devices else cluster
 
 

@@ -153,10 +153,9 @@ class Intake:
         os.mkdir(paths.logs(job_id), 0o700)
         code = submission.code
         if spec.snapshot:
-            from gpuctl.clusters.local import snapshotcopy
+            from gpuctl.clusters.local.snapshotcopy import copy
 
-            copy = snapshotcopy.copy(code.workdir, paths.snapshot(job_id))
-            code = msgspec.structs.replace(code, snapshot=copy)
+            code = msgspec.structs.replace(code, snapshot=copy(code.workdir, paths.snapshot(job_id)))
         content = seal.Secrets(environment=seal.without_tokens(submission.environment), secrets=submission.secrets)
         blob = seal.seal(content, key=seal.load_key(paths.key), job_id=job_id)
         write_whole(paths.sealed(job_id), blob)

@@ -20,7 +20,7 @@ from gpuctl.model.job import State
 from gpuctl.model.reason import Reason
 
 
-def recover(database: Database, *, cluster: str) -> int:
+def recover(database: Database) -> int:
     """Store every job whose directory tells of it; how many there were. Journals are ingested and the dead healed by the next round."""
     found = 0
     for job_id in sorted(os.listdir(database.paths.jobs)):
@@ -30,12 +30,12 @@ def recover(database: Database, *, cluster: str) -> int:
         except (OSError, msgspec.DecodeError):
             continue
         with contextlib.suppress(sqlite3.IntegrityError), database.write(durable=True) as connection:
-            _restore(database, connection, accepted, cluster=cluster)
+            _restore(database, connection, accepted)
             found += 1
     return found
 
 
-def _restore(database: Database, connection: sqlite3.Connection, accepted: Accepted, *, cluster: str) -> None:
+def _restore(database: Database, connection: sqlite3.Connection, accepted: Accepted) -> None:
     jobs.insert(connection, accepted)
     plans = _plans(database.paths.job(accepted.id))
     for plan in plans:

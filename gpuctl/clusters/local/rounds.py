@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gpuctl.base import clock
 from gpuctl.clusters.local import heal, ingest, spawn, tickets
 from gpuctl.clusters.local.apply import apply
+from gpuctl.clusters.local.ingest import place_name
 from gpuctl.clusters.local.inventory import Machine
 from gpuctl.clusters.local.launch import erase
 from gpuctl.clusters.local.paths import StatePaths
@@ -22,8 +23,9 @@ from gpuctl.clusters.local.snapshot import Queue, gather
 from gpuctl.clusters.local.starting import Surroundings
 from gpuctl.clusters.local.store import attempts, launches
 from gpuctl.clusters.local.tickets import Tickets, Wanted
+from gpuctl.model.ask import Plan, PlanOption
 from gpuctl.policy.queue import decide
-from gpuctl.policy.values import Snapshot, Wait
+from gpuctl.policy.values import QueueJob, Snapshot, Start, Wait
 
 _MOST_ROUNDS = 20
 _PATIENCE_SECONDS = 0.3
@@ -76,8 +78,8 @@ class Rounds:
 
     def _round(self, held: Tickets | None) -> tuple[bool, Outlook]:
         cluster, node = self._machine.cluster, self._machine.node
-        ingest.ingest(self._database, cluster=cluster, node=node)
-        heal.heal(self._database, cluster=cluster, node=node, now=clock.now().timestamp())
+        ingest.ingest(self._database, node=node)
+        heal.heal(self._database, node=node, now=clock.now().timestamp())
         now = clock.now()
         with self._database.read() as connection:
             queue = gather(connection, cluster=cluster, node=node, now=now)
@@ -98,6 +100,22 @@ class Rounds:
         waiting = _short(queue) or any(isinstance(action, Wait) and action.reason.code != "held" for action in decision.actions)
         others = bool(state.busy) or bool(claims)
         return again, Outlook(waiting, bool(others and (for_devices or _short(queue))), decision.wake_at, pids, len(opened) - len(pids))
+
+    def plan(self, queue: Queue, job: QueueJob, *, now: datetime) -> Plan:
+        """What the scheduler would say to one more job; nothing is changed."""
+        devices = self._machine.devices()
+        state = self._machine.state(devices, queue.running)
+        claims = tickets.claims(self._machine.locks)
+        decision = decide((*queue.jobs, job), Snapshot(nodes=(state,), running=queue.running, claims=claims), now)
+        cluster = self._machine.cluster
+        option = PlanOption(cluster=cluster)
+        for action in decision.actions:
+            if isinstance(action, Start) and action.job == job.id:
+                indices = sorted(index for pod in action.slots[0] for index in pod.devices)
+                option = PlanOption(cluster=cluster, now=True, at=now, where=place_name(cluster, indices))
+            elif isinstance(action, Wait) and action.job == job.id:
+                option = PlanOption(cluster=cluster, at=action.expected_start, reason=action.reason)
+        return Plan(options=(option,))
 
     def anything_waits(self) -> bool:
         """Whether the store holds something that a keeper has to look at, as seen now; for a last look after the lock was given up."""

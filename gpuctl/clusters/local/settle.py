@@ -6,7 +6,7 @@ The end of an array follows from its tasks: failed if one failed, else lost, cut
 import sqlite3
 
 from gpuctl.clusters.local.store import attempts, jobs, launches, tasks
-from gpuctl.clusters.local.store.rows import NO_TASK, exit_of, spec_of
+from gpuctl.clusters.local.store.rows import NO_TASK, exit_of
 from gpuctl.model.job import Exit, State
 from gpuctl.model.reason import Reason
 from gpuctl.policy.values import Finish, Retry
@@ -45,7 +45,7 @@ def finish(connection: sqlite3.Connection, job_id: str, task: int, action: Finis
 
 def close_tasks(connection: sqlite3.Connection, job_id: str, *, at: float) -> int:
     """Cancel every task of an array that is still in line; how many there were."""
-    array = spec_of(connection.execute("SELECT spec FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]).array
+    array = jobs.spec(connection, job_id).array
     if array is None:
         return 0
     there = tasks.touched(connection, job_id)

@@ -86,6 +86,16 @@ def _tasks_of(connection: sqlite3.Connection, job: Job) -> Iterable[Job]:
         )
 
 
+def mounted(unfinished: Iterable[Job]) -> dict[str, tuple[str, ...]]:
+    """Which of these jobs mount which volume, by the volume's name."""
+    users: dict[str, tuple[str, ...]] = {}
+    for job in unfinished:
+        names = {each.name for each in job.spec.volumes} | ({job.spec.checkpoint.volume} if job.spec.checkpoint else set())
+        for volume in names:
+            users[volume] = (*users.get(volume, ()), job.name)
+    return users
+
+
 def require_one(found: Found, *, what: str) -> Found:
     """Refuse several tasks where one job or task is wanted."""
     if found.tasks is not None and len(found.tasks) != 1:

@@ -128,3 +128,14 @@ def used(connection: sqlite3.Connection, *, since: float | None) -> list[tuple[A
         " FROM attempts a JOIN jobs j ON j.id = a.job WHERE a.started_at IS NOT NULL AND (a.ended_at IS NULL OR a.ended_at >= ?)",
         (since or 0.0,),
     ).fetchall()
+
+
+def has_ended(connection: sqlite3.Connection, job_id: str, task: int, number: int) -> bool:
+    """Whether this attempt is over; also when it was taken back or its job is final."""
+    row = connection.execute(
+        "SELECT ended_at IS NOT NULL FROM attempts WHERE job = ? AND task = ? AND number = ?", (job_id, task, number)
+    ).fetchone()
+    if row is not None:
+        return bool(row[0])
+    final = connection.execute("SELECT ended_at IS NOT NULL FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return final is None or bool(final[0])

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 
 from gpuctl.base import names
-from gpuctl.clusters.local.store.rows import JOB_COLUMNS, encode
+from gpuctl.clusters.local.store.rows import JOB_COLUMNS, encode, spec_of
 from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.model.job import FINAL, Exit, State
 from gpuctl.model.reason import Reason
+from gpuctl.model.spec import JobSpec
 
 _FINAL = frozenset(state.value for state in FINAL)
 
@@ -48,7 +49,7 @@ def insert(connection: sqlite3.Connection, accepted: Accepted) -> None:
         sqlite3.IntegrityError: its id, name or request id is there already.
     """
     submission = accepted.submission
-    spec = submission.spec
+    wanted = submission.spec
     connection.execute(
         "INSERT INTO jobs (id, name, base_name, user, request_id, asked, state, priority, hold, submitted_at, tasks, gpus, spec, code,"
         " labels, interpreter, rerun_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -60,12 +61,12 @@ def insert(connection: sqlite3.Connection, accepted: Accepted) -> None:
             submission.request_id,
             accepted.asked,
             State.QUEUED.value,
-            spec.priority,
-            int(spec.hold),
+            wanted.priority,
+            int(wanted.hold),
             accepted.at,
-            spec.array.count if spec.array else None,
-            spec.total_gpus,
-            encode(spec),
+            wanted.array.count if wanted.array else None,
+            wanted.total_gpus,
+            encode(wanted),
             encode(submission.code),
             encode(submission.labels) if submission.labels else None,
             submission.interpreter,
@@ -93,6 +94,11 @@ def row(connection: sqlite3.Connection, job_id: str) -> tuple[Any, ...]:
     """One job's ``JOB_COLUMNS``; the id must be one that exists."""
     found: tuple[Any, ...] = connection.execute(f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()
     return found
+
+
+def spec(connection: sqlite3.Connection, job_id: str) -> JobSpec:
+    """What was asked for, as it is now; the id must be one that exists."""
+    return spec_of(connection.execute("SELECT spec FROM jobs WHERE id = ?", (job_id,)).fetchone()[0])
 
 
 def state(connection: sqlite3.Connection, job_id: str) -> State | None:
