@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 
 from gpuctl.model.job import Code
@@ -63,6 +64,8 @@ def _hash(path: str, most: int) -> tuple[str | None, int]:
         # A FIFO or a device in the directory must not hold the submit.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None, 0
             content = file.read(most + 1)
     except OSError:
         return None, 0

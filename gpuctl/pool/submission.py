@@ -89,7 +89,7 @@ def runs_python(spec: JobSpec) -> bool:
 
 
 def base_name(spec: JobSpec) -> str:
-    """The name of a job that nobody named: its script's stem, else the first word of its command that says something.
+    """The name of a job that nobody named: its script's stem, else the script in its command, else the first word of it that says something.
 
     >>> base_name(JobSpec(script="experiments/Train_v2.py"))
     'train-v2'
@@ -101,6 +101,7 @@ def base_name(spec: JobSpec) -> str:
     if spec.stdin_script is not None:
         return "stdin"
     words = [word for word in spec.command if not word.startswith("-") and "=" not in word]
+    words = [word for word in words if word.endswith((".py", ".sh"))] or words
     telling = [word for word in words if _stem(word) not in _RUNNERS and names.suggestion(_stem(word)) != "job"]
     return names.suggestion(_stem((telling or words or ["job"])[0]))
 
