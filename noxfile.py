@@ -110,6 +110,8 @@ def wheel(session: nox.Session) -> None:
     clean = out / "clean"
     session.run(sys.executable, "-m", "venv", "--clear", str(clean), external=True)
     session.run(str(clean / "bin" / "pip"), "install", "--quiet", str(built), external=True)
+    own = {f"XDG_{name}": str(out / "home") for name in ("STATE_HOME", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME")}
+    session.env |= own  # its jobs are not those of whoever runs this
     with session.chdir(out):  # not in the checkout, whose gpuctl/ would be imported instead
         session.run(str(clean / "bin" / "gpuctl"), "--version", external=True)
         session.run(str(clean / "bin" / "gpuctl"), "jobs", external=True)

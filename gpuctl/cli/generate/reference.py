@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from gpuctl.base.exitcodes import MEANING
 from gpuctl.cli import topics
+from gpuctl.cli.generate import python
 from gpuctl.cli.generate.tree import Command, Flag, Program, common_flags
 from gpuctl.config.keys import KEYS
 
@@ -18,6 +19,7 @@ def pages(program: Program) -> dict[str, str]:
         "config.md": _MADE + settings(),
         "environment.md": _MADE + _topic("Environment variables", "environment"),
         "formats.md": _MADE + _topic("Output formats", "formats"),
+        "python.md": _MADE + python.page(),
         "slurm.md": _MADE + _topic("Slurm, translated", "slurm"),
     }
 
