@@ -271,7 +271,8 @@ def _unused(array: Running) -> int:
 
 
 def _ends(job: QueueJob, now: datetime) -> datetime | None:
-    if job.time_limit is None:
+    """The instant by which a slot of the job is free again: for an array, after all of its tasks one after another, if none is retried."""
+    if job.time_limit is None or (job.array is not None and job.retries):
         return None
     return later(now, job.time_limit * (job.array.ready if job.array is not None else 1))
 
