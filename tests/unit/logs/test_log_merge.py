@@ -139,7 +139,7 @@ def test_a_rank_that_repeats_itself_meets_the_others_one_by_one() -> None:
 
 def test_one_log_is_what_was_written() -> None:
     blocks = [record(T0, b"one\r") + record(T0 + 1, b"half", b"eP"), record(T0 + 2, b" whole", b"eF") + record(T0 + 3, b"? ", b"oP")]
-    assert b"".join(rendered([MemoryLog(blocks)], LogQuery(), NEVER)) == b"one\rhalf whole\n? "
+    assert b"".join(rendered([MemoryLog(blocks)], LogQuery(), NEVER)) == b"one\r\nhalf whole\n? "
     assert said([MemoryLog(blocks)], prefix=True) == [b"[0] one\r", b"[0] half whole", b"[0] ? "]
     assert said([MemoryLog(blocks)], timestamps=True)[1] == b"2026-03-01T12:00:00.000000002Z half whole"
 
@@ -244,10 +244,8 @@ def test_following_several_ranks_brings_late_ones_into_order_and_waits_for_no_si
         Slow(1, (0.15, record(now + 20, b"second")), (0.2, record(now + 40, b"same"))),
         Slow(2, (1.2, record(now + 10**9, b"late"))),
     ]
-    out = []
     start = time.monotonic()
-    for block in rendered(logs, LogQuery(follow=True), NEVER):
-        out.append((time.monotonic() - start, block))
+    out = [(time.monotonic() - start, block) for block in rendered(logs, LogQuery(follow=True), NEVER)]
     assert b"".join(block for _, block in out) == b"[0] old\n[0] first\n[1] second\n[0-1] same\n[2] late\n"
     assert out[0][0] < 0.3, "history is not held back"
     assert out[1][0] < 1.1, "a silent rank held the others up"
