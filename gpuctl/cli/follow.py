@@ -14,8 +14,8 @@ from gpuctl.model.ask import LogQuery
 from gpuctl.model.job import Job
 from gpuctl.port.stream import Stop
 
-_PAUSE = 0.1
-"""Seconds between the end of a stream and the next look at a job that has not ended (it is tried again, or its end is being recorded)."""
+_PAUSE = 0.05
+"""Seconds between the end of its logs and the next look at a job whose end is not recorded yet."""
 
 
 class Deadline:
@@ -64,17 +64,13 @@ def to_end(session: Session, job: Job, *, logs: bool, timeout: float | None = No
     """
     with Interrupt(session, sentence=goes_on(job.name)) as interrupt:
         stop = Deadline(interrupt, timeout)
-        while True:
-            job = starting.until_started(session, job, stop=stop)
-            if job.final or stop.is_set():
-                break
-            if logs:
-                _print_logs(session, job, stop=stop, query=query)
-            else:
-                _wait(session, job, stop=stop)
+        job = starting.until_started(session, job, stop=stop)
+        if logs and not stop.is_set():  # also of a job that has ended meanwhile
+            _print_logs(session, job, stop=stop, query=query)
+        job = session.pool.job(job.id)
+        while not job.final and not stop.wait(_PAUSE):
+            _wait(session, job, stop=stop)
             job = session.pool.job(job.id)
-            if not job.final and stop.wait(_PAUSE):
-                break
     if job.final:
         return _ended(session, job)
     if interrupt.is_set():

@@ -5,7 +5,7 @@ from gpuctl.cli.show.progress import Progress
 from gpuctl.model.job import Job, State
 from gpuctl.port.stream import Stop
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 
 
 def until_started(session: Session, job: Job, *, stop: Stop) -> Job:
@@ -16,7 +16,8 @@ def until_started(session: Session, job: Job, *, stop: Stop) -> Job:
     with Progress(session, waiting_sentence(job)) as progress:
         while _waits(job) and not stop.wait(pause):
             job = session.pool.job(job.name)
-            progress.update(waiting_sentence(job))
+            if _waits(job):
+                progress.update(waiting_sentence(job))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
     return job
 

@@ -12,6 +12,7 @@ from gpuctl.cli.spec.build import Built
 from gpuctl.cli.spec.flag import Place
 from gpuctl.cli.spec.parser import Given
 from gpuctl.model.ask import Submission, Submitted
+from gpuctl.model.job import State
 
 
 def place(session: Session) -> Place:
@@ -105,13 +106,20 @@ def renamed(error: InvalidInput, built: Built) -> InvalidInput:
     return InvalidInput(error.message, problems, code=error.code, cause=error.cause, hint=error.hint)
 
 
-def submit(session: Session, submission: Submission, built: Built) -> Submitted:
-    """Hand the job over and say on stderr what became of it."""
+def submit(session: Session, submission: Submission, built: Built, *, staying: bool = False) -> Submitted:
+    """Hand the job over and say on stderr what became of it.
+
+    Args:
+        session: streams and pool.
+        submission: the job.
+        built: what it was made of, to name wrong values.
+        staying: the caller stays with the job, and tells why it waits itself.
+    """
     try:
         submitted = session.pool.submit(submission)
     except InvalidInput as error:
         raise renamed(error, built) from None
-    if submitted.sentence:
+    if submitted.sentence and not (staying and submitted.job.state is State.QUEUED):
         session.say(submitted.sentence)
     for note in submitted.notes:
         session.say(f"note: {note}")

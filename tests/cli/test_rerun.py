@@ -47,6 +47,12 @@ def test_as_it_was(run: Any, cluster: QuickCluster, tmp_path: Path) -> None:
     assert (submission.base_name, submission.labels, submission.rerun_of) == ("llama", {"team": "a"}, "id-llama-k3f9")
 
 
+def test_without_a_word_it_is_the_latest(run: Any, cluster: QuickCluster, tmp_path: Path) -> None:
+    known(cluster, tmp_path)
+    assert again(run, cluster).rerun_of == "id-llama-k3f9"
+    assert again(run, cluster, "-").spec.command == ("prog", "-x")
+
+
 def test_flags_change_it_before_and_behind_its_name(run: Any, cluster: QuickCluster, tmp_path: Path) -> None:
     known(cluster, tmp_path)
     spec = again(run, cluster, "--time", "12h", "llama", "--env", "B=2", "--set", "env.A=null", "--", "other", "--flag").spec

@@ -4,9 +4,11 @@ import signal
 import threading
 from typing import Any
 
+import msgspec
 import pytest
 
 from gpuctl.base.errors import UnavailableError
+from gpuctl.model.ask import Submission, Submitted
 from gpuctl.model.job import Job, State
 from tests.cli.quick import QuickCluster, quick_pool
 from tests.fakes.pool import fake_pool
@@ -17,6 +19,17 @@ def test_stdout_is_what_the_job_writes(run: Any) -> None:
     outcome = run(pool, "run", "--request-id", "r1", "--", "true")
     assert (outcome.code, outcome.out) == (0, "one\ntwo\n")
     assert "job/true-bn9w succeeded" in outcome.err
+
+
+def test_logs_of_a_job_that_ended_before_we_looked(run: Any) -> None:
+    class Instant(QuickCluster):
+        def launch(self, submission: Submission) -> Submitted:
+            submitted = super().launch(submission)
+            self.job(submitted.job.id)
+            return msgspec.structs.replace(submitted, job=self.job(submitted.job.id))
+
+    outcome = run(fake_pool(Instant(lines=["one"])), "run", "--", "true")
+    assert (outcome.code, outcome.out) == (0, "one\n")
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ def build(given: Given, place: Place, *, program: Program | None = None, base: I
         problems = list(dict.fromkeys(problems))
         raise InvalidInput(f"cannot {verb}: {_count(problems)}", problems, hint=f"gpuctl {verb} --help")
     name = document.metadata.name or submission.base_name(document.spec)
-    return Built(document=document, body=_in_order(tree), base_name=name, secrets=layers.secrets(), layers=layers, notes=(*runs.notes, *notes))
+    said = (*runs.notes, *notes)
+    return Built(document=document, body=_in_order(tree), base_name=name, secrets=layers.secrets(), layers=layers, notes=said)
 
 
 def _file(given: Given, runs: Program, problems: list[Problem]) -> str | None:

@@ -93,7 +93,7 @@ def takes(
 
         @functools.wraps(run)
         def wrapper(session: Session, **values: Any) -> Result:
-            taken = {name: values.pop(name) for name in ("rest", "problems", "spellings")}
+            taken = {name: tuple(values.pop(name) or ()) for name in ("rest", "problems", "spellings")}
             uses = tuple(use for key, flag in by_key.items() for use in _uses(flag, values.pop(key)))
             return run(session, Given(uses=uses, **taken), **values)
 
