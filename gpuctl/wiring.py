@@ -7,7 +7,7 @@ distributions (which costs more than everything else a listing does); the entry-
 import importlib
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gpuctl.base.errors import GpuctlError, UsageError, nearest
 from gpuctl.config import keys, profiles
@@ -110,6 +110,36 @@ def require_module(python: str, kind: str, *, env: Mapping[str, str] | None = No
             code="module-missing",
             hint=f"{interpreter.install_command(python, module)}    or: gpuctl submit --python /path/to/python ...",
         )
+
+
+class FoundInterpreter(NamedTuple):
+    """A Python that jobs could run with: why it counts, which of torch and ray it has (None: it did not answer), how to install torch."""
+
+    path: str
+    why: str
+    modules: Mapping[str, bool | None]
+    install_torch: str
+
+
+def interpreters(workdir: str, env: Mapping[str, str]) -> tuple[FoundInterpreter, ...]:
+    """Every Python that a job submitted from ``workdir`` could run with, the one it would take first (``gpuctl doctor``)."""
+    from gpuctl.clusters.local import interpreter
+
+    def has(path: str, module: str) -> bool | None:
+        try:
+            return interpreter.has_module(path, module)
+        except UsageError:
+            return None
+
+    return tuple(
+        FoundInterpreter(
+            path=found.path,
+            why=found.why,
+            modules={module: has(found.path, module) for module in ("torch", "ray")},
+            install_torch=interpreter.install_command(found.path, "torch"),
+        )
+        for found in interpreter.all_found(workdir, env)
+    )
 
 
 def installed_kinds() -> tuple[str, ...]:

@@ -63,18 +63,20 @@ def _installation() -> Line:
 def _interpreters(session: Session) -> Iterator[Line]:
     from gpuctl import wiring
 
-    found = wiring.interpreters(session.env, session.cwd)
+    found = wiring.interpreters(session.cwd, session.env)
     if not found:
         yield Line(name="python", verdict="problem", text="no Python was found for jobs", fix="gpuctl submit --python /path/to/python ...")
     for position, interpreter in enumerate(found):
-        modules = ", ".join(name if present else f"no {name}" for name, present in interpreter.modules.items())
-        chosen = "used for jobs" if position == 0 else interpreter.why
-        lacks_torch = position == 0 and not interpreter.modules.get("torch", False)
+        has = ", ".join(
+            {True: name, False: f"no {name}", None: f"{name}: it does not run"}[is_there] for name, is_there in interpreter.modules.items()
+        )
+        chosen = f"{interpreter.why}; jobs take this one" if position == 0 else interpreter.why
+        lacks_torch = position == 0 and not interpreter.modules["torch"]
         yield Line(
             name="python",
             verdict="note" if lacks_torch else "ok",
-            text=f"{interpreter.path} ({chosen}): {modules}",
-            fix=interpreter.install("torch") if lacks_torch else None,
+            text=f"{interpreter.path} ({chosen}): {has}",
+            fix=interpreter.install_torch if lacks_torch else None,
         )
 
 
