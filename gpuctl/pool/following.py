@@ -12,7 +12,7 @@ from gpuctl.base import clock
 from gpuctl.base.errors import UnavailableError
 from gpuctl.model.ask import LogQuery
 from gpuctl.model.job import Attempt, Job, RankEnd
-from gpuctl.pool.logs.merge import rendered
+from gpuctl.pool.logs import jsonlines, merge
 from gpuctl.pool.standins import Absent, Awaited, Key, Lookout, key_of
 from gpuctl.port.cluster import Cluster
 from gpuctl.port.stream import RankLog, Stop
@@ -38,7 +38,7 @@ def stream(cluster: Cluster, ref: str, query: LogQuery, *, stop: Stop) -> Iterat
 
 def _now(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop) -> Iterator[bytes]:
     logs = selected(cluster.logs(ref, query), job, query)
-    yield from rendered([*logs, *absent(logs, job, query)], query, stop)
+    yield from _written([*logs, *absent(logs, job, query)], query, stop)
 
 
 def _follow(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop) -> Iterator[bytes]:
@@ -53,7 +53,7 @@ def _follow(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop
         if fresh:
             asked = query if not seen else msgspec.structs.replace(query, tail=None)
             seen.update((key_of(log), log) for log in fresh)
-            yield from rendered(fresh, _prefixed(asked, seen), stop)
+            yield from _written(fresh, _prefixed(asked, seen), stop)
             pause = SHORTEST_PAUSE
         elif over or stop.wait(pause):
             break
@@ -62,7 +62,7 @@ def _follow(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop
             job = _patiently(lambda: cluster.job(ref), stop)
     if not stop.is_set():
         there = [log for log in seen.values() if not isinstance(log, Awaited) or log.found]
-        yield from rendered(absent(there, job, query), query, stop)
+        yield from _written(absent(there, job, query), query, stop)
 
 
 def _awaited(cluster: Cluster, ref: str, job: Job, query: LogQuery, there: set[Key]) -> list[RankLog]:
@@ -90,6 +90,13 @@ def _prefixed(query: LogQuery, seen: Iterable[Key]) -> LogQuery:
     """Labels, as soon as there have been several ranks: a straggler that is rendered alone is one of them."""
     several = len({(task, rank) for task, _, _, rank in seen if rank is not None}) > 1
     return msgspec.structs.replace(query, prefix=True) if several and query.prefix is None else query
+
+
+def _written(logs: Sequence[RankLog], query: LogQuery, stop: Stop) -> Iterator[bytes]:
+    """What ``logs`` say, as the query wants it written."""
+    if query.as_json:
+        return (jsonlines.encoded(line) for line in merge.lines(logs, query, stop))
+    return merge.rendered(logs, query, stop)
 
 
 def selected(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list[RankLog]:

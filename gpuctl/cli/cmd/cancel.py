@@ -107,7 +107,7 @@ def _cancel(session: Session, refs: list[str], acted: Acted, *, grace: int | Non
             failures.append(error)
             continue
         already = f"job/{changed.job.name} has already {_ended(changed.job)}" if changed.already else ""
-        acted.add(changed.job, changed.sentence or already)
+        acted.add(changed.job, already or changed.sentence)
     return acted.result(code=ExitCode.FAILED if failures else ExitCode.OK)
 
 

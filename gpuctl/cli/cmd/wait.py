@@ -32,12 +32,12 @@ def run(session: Session, jobs: Jobs = None, timeout: Timeout = None, exit_statu
     waiting = {job.name: job for job in (session.pool.job(ref) for ref in jobs or ["-"])}
     with Interrupt(session, sentence=lambda: _goes_on(waiting.values())) as stop, Progress(session) as progress:
         acted = Acted(session, progress=progress)
-        progress.update(_sentence(list(waiting.values())))
+        progress.update(_sentence(waiting.values()))
         try:
             for job in session.pool.wait(list(waiting), stop=stop, timeout=limit):
                 waiting.pop(job.name, None)
                 acted.add(job, outcome.sentence(job))
-                progress.update(_sentence(list(waiting.values())))
+                progress.update(_sentence(waiting.values()))
         except TimeoutReachedError as error:
             raise _told(error, list(waiting), timeout or "") from error
         if stop.is_set():
@@ -45,7 +45,8 @@ def run(session: Session, jobs: Jobs = None, timeout: Timeout = None, exit_statu
     return acted.result(code=outcome.highest(acted.jobs) if exit_status else ExitCode.OK)
 
 
-def _sentence(left: Sequence[Job]) -> str:
+def _sentence(jobs: Iterable[Job]) -> str:
+    left = [job for job in jobs if not job.final]
     if not left:
         return ""
     if len(left) == 1:

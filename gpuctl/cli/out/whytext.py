@@ -1,6 +1,7 @@
 """An explanation as a person reads it: the sentence first, then what it rests on, what to do, and what else is worth knowing."""
 
 import textwrap
+from collections.abc import Iterable
 
 from gpuctl.cli import outcome
 from gpuctl.cli.result import Context
@@ -13,9 +14,9 @@ _WIDTH = 80
 def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str:
     """The whole answer. ``wrap``: break long lines at 80 columns (a terminal)."""
     reason = found.reason
-    parts = [_block(f"job/{job.name} {outcome.standing(job)}: {_sentence(reason)}", "", wrap=wrap)]
+    parts = [_block(_head(job, _sentence(reason)), "", wrap=wrap)]
     if found.evidence:
-        parts += ["\nEvidence\n", *(_block(_evidence(fact, context), "  ", wrap=wrap) for fact in found.evidence)]
+        parts += ["\nEvidence\n", *(_block(_evidence(fact, context), "  ", wrap=wrap) for fact in _distinct(found.evidence))]
     if reason.advice or reason.command:
         parts.append("\nWhat to do\n")
         parts += [_block(reason.advice, "  ", wrap=wrap)] if reason.advice else []
@@ -26,6 +27,19 @@ def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str
             parts.append(_block(f"{_sentence(note)}{f'; {note.advice}' if note.advice else ''}", "  ", wrap=wrap))
             parts += [f"  $ {note.command}\n"] if note.command else []
     return "".join(parts)
+
+
+def _head(job: Job, sentence: str) -> str:
+    """The job and the sentence, which may begin with the state itself."""
+    return f"job/{job.name}: {sentence}" if sentence.startswith(job.state.value) else f"job/{job.name} {outcome.standing(job)}: {sentence}"
+
+
+def _distinct(evidence: Iterable[Evidence]) -> Iterable[Evidence]:
+    """Each fact once, though it was seen by two who know more or less of where."""
+    seen: dict[tuple[object, ...], Evidence] = {}
+    for fact in evidence:
+        seen.setdefault((fact.code, fact.text, fact.rank, fact.attempt), fact)
+    return seen.values()
 
 
 def _sentence(reason: Reason) -> str:

@@ -99,7 +99,7 @@ def _progress(job: Job) -> str | None:
 def _reason(job: Job) -> str:
     progress = _progress(job)
     if progress is not None:
-        return progress
+        return f"{progress}, {job.reason.code}" if job.reason is not None and job.state is State.QUEUED else progress
     if job.reason is not None:
         return job.reason.code
     if job.state in {State.FAILED, State.CUT, State.LOST}:
