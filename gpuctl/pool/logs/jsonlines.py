@@ -8,7 +8,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encoded(line: LogLine) -> bytes:
-    """One line with its newline. Text that is no UTF-8 has its bytes spelled out (``\\xff``); None is absent."""
+    """One line with its newline. Bytes that are no UTF-8 are spelled out as in a Python string; None is absent."""
     body = {
         "at": line.at,
         "rank": line.rank,
