@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 KINDS: dict[str, str] = {"local": "gpuctl.clusters.local.cluster:build"}
 """Kinds that come with gpuctl: ``module:function``, a ``port.cluster.ClusterFactory``."""
 
+MODULES: dict[str, str] = {"pytorch": "torch", "ray": "ray"}
+"""What the Python of a job has to have, by the job's kind."""
+
 ENTRY_POINTS = "gpuctl.clusters"
 
 _TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.DEVICES, keys.SLOTS)
@@ -94,17 +97,12 @@ def require_module(python: str, kind: str, *, env: Mapping[str, str] | None = No
     Raises:
         UsageError: ``module-missing``, with the command that would install it; ``bad-interpreter``, it cannot be run.
     """
-    module = {"pytorch": "torch", "ray": "ray"}.get(kind)
+    module = MODULES.get(kind)
     if module is None:
         return
     from gpuctl.clusters.local import interpreter
-    from gpuctl.config import paths
 
-    try:
-        cache = paths.cache_dir(env)
-    except UsageError:  # no home: ask every time
-        cache = None
-    if not interpreter.has_module(python, module, cache_directory=cache):
+    if not interpreter.has_module(python, module, cache_directory=_cache(env)):
         raise UsageError(
             f"cannot run a {kind} job with {python}: it has no {module}",
             code="module-missing",
@@ -125,9 +123,11 @@ def interpreters(workdir: str, env: Mapping[str, str]) -> tuple[FoundInterpreter
     """Every Python that a job submitted from ``workdir`` could run with, the one it would take first (``gpuctl doctor``)."""
     from gpuctl.clusters.local import interpreter
 
+    cache = _cache(env)
+
     def has(path: str, module: str) -> bool | None:
         try:
-            return interpreter.has_module(path, module)
+            return interpreter.has_module(path, module, cache_directory=cache)
         except UsageError:
             return None
 
@@ -135,11 +135,20 @@ def interpreters(workdir: str, env: Mapping[str, str]) -> tuple[FoundInterpreter
         FoundInterpreter(
             path=found.path,
             why=found.why,
-            modules={module: has(found.path, module) for module in ("torch", "ray")},
+            modules={module: has(found.path, module) for module in MODULES.values()},
             install_torch=interpreter.install_command(found.path, "torch"),
         )
         for found in interpreter.all_found(workdir, env)
     )
+
+
+def _cache(env: Mapping[str, str] | None) -> str | None:
+    from gpuctl.config import paths
+
+    try:
+        return paths.cache_dir(env)
+    except UsageError:  # no home: ask every time
+        return None
 
 
 def installed_kinds() -> tuple[str, ...]:

@@ -290,16 +290,11 @@ class Client:
     ) -> Submission:
         from gpuctl.pool.submission import prepare
 
-        find = self._find_interpreter
-        if find is None:
-            from gpuctl import wiring
-
-            find = wiring.find_interpreter
         return prepare(
             document.spec,
             cwd=cwd or os.getcwd(),
             env=os.environ,
-            find_interpreter=find,
+            find_interpreter=self._find_interpreter or _found_for(document.spec.kind),
             name=name or document.metadata.name,
             labels={**document.metadata.labels, **(labels or {})},
             secrets=secrets,
@@ -311,6 +306,18 @@ class Client:
         submitted = self.pool.submit(submission)
         handle = JobHandle(self.pool, submitted.job, notes=submitted.notes)
         return handle.wait(timeout=timeout) if wait else handle
+
+
+def _found_for(kind: Kind) -> "InterpreterFinder":
+    """The search of the command line; what the kind imports has to be there."""
+    from gpuctl import wiring
+
+    def find(python: str | None, workdir: str, env: Mapping[str, str]) -> str:
+        path = wiring.find_interpreter(python, workdir, env)
+        wiring.require_module(path, kind, env=env)
+        return path
+
+    return find
 
 
 def _states(words: Sequence[str | State] | None) -> frozenset[State] | None:

@@ -40,11 +40,6 @@ def fingerprint(workdir: str, script: str | None) -> dict[str, str]:
     return hashes
 
 
-def changed(code: Code) -> tuple[str, ...]:
-    """Which of the files in ``code.fingerprint`` are not what they were, by path; a file that is gone counts."""
-    return tuple(path for path, digest in code.fingerprint.items() if _hash(os.path.join(code.workdir, path), LARGEST_FILE)[0] != digest)
-
-
 def _watched(script: str) -> Iterator[str]:
     yield script
     directory = os.path.dirname(script)

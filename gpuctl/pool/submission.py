@@ -89,7 +89,7 @@ def runs_python(spec: JobSpec) -> bool:
 
 
 def base_name(spec: JobSpec) -> str:
-    """The name of a job that nobody named: its script's stem, else the script in its command, else the first word of it that says something.
+    """The name of a job that nobody named: its script's stem, else the script in its command, else its first word that tells something.
 
     >>> base_name(JobSpec(script="experiments/Train_v2.py"))
     'train-v2'

@@ -1,4 +1,5 @@
 import doctest
+import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
@@ -132,10 +133,11 @@ def test_a_later_change_shows_in_the_script_and_next_to_it(tmp_path: Path) -> No
     os.mkfifo(tmp_path / "pipe.py")
     found = code.describe(str(tmp_path), script="train.py")
     assert set(found.fingerprint) == {"train.py", "model.py", "gone.py"}
-    assert code.changed(found) == ()
+    assert found.fingerprint["train.py"] == hashlib.sha256(b"train.py").hexdigest()
     (tmp_path / "model.py").write_text("other")
     (tmp_path / "gone.py").unlink()
-    assert set(code.changed(found)) == {"model.py", "gone.py"}
+    later = code.fingerprint(str(tmp_path), "train.py")
+    assert {name for name, digest in found.fingerprint.items() if later.get(name) != digest} == {"model.py", "gone.py"}
 
 
 def test_a_fingerprint_is_bounded(tmp_path: Path) -> None:
