@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def fill(state: Path, count: int) -> None:
-    """Copy the only job of the store below ``state`` until there are ``count`` finished ones, a second apart."""
+    """Copy the only job of the store below ``state`` until there are ``count`` finished ones, ten minutes apart."""
     (path,) = state.rglob("gpuctl.db")
     database = sqlite3.connect(path)
     with database:
@@ -24,5 +24,5 @@ def _copied(table: str, column: str, key: str) -> str:
     if column in {key, "request_id"} or (table == "jobs" and column == "name"):
         return f"{column} || '-' || i"
     if table == "jobs" and column.endswith("_at"):
-        return f"{column} - i"
+        return f"{column} - i * 600"
     return column
