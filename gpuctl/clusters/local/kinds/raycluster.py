@@ -7,7 +7,6 @@ success; hence the order, and the probe. ``ray stop`` would stop every Ray of th
 """
 
 import os
-import secrets
 
 from gpuctl.clusters.local.kinds.program import entrypoint, interpreter
 from gpuctl.clusters.local.kinds.step import CannotStart, Start, Step, TaskContext, free_ports
@@ -98,15 +97,15 @@ def _steps(context: TaskContext, *, tries: int) -> tuple[Step, ...]:
         start = Start(argv=argv, env=environment(0), cwd=context.plan.scratch, label=f"waiting for {label}")
         return Step(name=f"waiting for {label}", starts=(start,), timeout=START_TIMEOUT + 10, again=again)
 
-    head = (
+    head = [
         "--head",
         f"--port={gcs}",
         f"--ray-client-server-port={client}",
         f"--temp-dir={context.scratch}",
         "--num-cpus=0",
         "--num-gpus=0",
-    )
-    head = (*head, "--include-dashboard=true", f"--dashboard-host={LOOPBACK}", f"--dashboard-port={dashboard}")
+    ]
+    head += ["--include-dashboard=true", f"--dashboard-host={LOOPBACK}", f"--dashboard-port={dashboard}"]
     made = [node("Ray's head", 0, environment(0, devices=False), *head), alive("Ray's head", 1)]
     for index in range(spec.nodes):
         label = f"Ray's worker {index}"
@@ -143,7 +142,7 @@ def _token(context: TaskContext) -> str:
     path = os.path.join(context.scratch, "token")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32))
+        file.write(os.urandom(32).hex())
     return path
 
 

@@ -1,18 +1,16 @@
 """The values between a kind and the supervisor: processes to start, in steps, and what may be read from what they print."""
 
-import dataclasses
 import os
-import random
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
+
+import msgspec
 
 from gpuctl.clusters.local.launchplan import LaunchPlan, Lease, Task
 from gpuctl.model.spec import JobSpec
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Start:
+class Start(msgspec.Struct, frozen=True, kw_only=True):
     """One process to start.
 
     Attributes:
@@ -32,8 +30,7 @@ class Start:
     label: str = ""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """A FIFO that some process of the step writes: the stream of one rank. Made before the step starts."""
 
     path: str
@@ -43,8 +40,7 @@ class Reading:
     """``o`` or ``e``."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that start together.
 
     A foreground step is over when all of them have exited with 0; the first other end ends the task, in failure. Processes of a background
@@ -70,8 +66,7 @@ class NodeEnvironment(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskContext:
+class TaskContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a kind knows of the task: ``env`` is the environment of every process, before the kind's own variables.
 
     ``scratch`` is the task's own fresh directory. ``pods`` are the leases of each node.
@@ -119,10 +114,9 @@ def free_ports(count: int, *, address: str = "127.0.0.1", avoid: Sequence[int] =
         OSError: no free ports were found.
     """
     lowest, highest = 20000, _first_ephemeral() - 1
-    draw = random.SystemRandom()
     found: list[int] = []
     for _ in range(200 * count):
-        port = draw.randint(lowest, highest)
+        port = lowest + int.from_bytes(os.urandom(4), "little") % (highest - lowest + 1)
         if port in found or port in avoid:
             continue
         if all(_is_free(host, port) for host in {address, "0.0.0.0"}):
@@ -133,6 +127,8 @@ def free_ports(count: int, *, address: str = "127.0.0.1", avoid: Sequence[int] =
 
 
 def _is_free(host: str, port: int) -> bool:
+    import socket  # 8 ms that a job without ports need not wait for
+
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
             probe.bind((host, port))

@@ -5,9 +5,10 @@ way (``--tee``) goes through files that grow without limit, is 0.1 s late, repla
 into each other when it reads a line that is not finished (``torch/distributed/elastic/multiprocessing/tail_log.py``).
 """
 
-import dataclasses
 import os
 import re
+
+import msgspec
 
 from gpuctl.clusters.local.kinds.command import rendezvous
 from gpuctl.clusters.local.kinds.program import interpreter, script_path
@@ -56,8 +57,7 @@ def _step(context: TaskContext, *, tries: int) -> Step:
     return Step(name="torchrun", starts=tuple(starts), readings=tuple(readings), again=again)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """One rank's end as its agent reported it; ``status`` is an exit code, or minus a signal's number."""
 
     rank: int

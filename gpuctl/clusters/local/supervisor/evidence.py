@@ -1,40 +1,26 @@
 """What can be known of a failure by the one who watched it: exits, the kernel's out-of-memory killer, and what the failing rank said."""
 
-import dataclasses
 import os
 import re
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from gpuctl.clusters.local import cgroup
 from gpuctl.clusters.local.kinds import torchrun
 from gpuctl.clusters.local.logs.layout import LogName
+from gpuctl.clusters.local.supervisor.values import Found, Main
 from gpuctl.model.spec import Kind
 from gpuctl.policy import logerrors
-
-if TYPE_CHECKING:
-    from gpuctl.clusters.local.supervisor.taskrun import Main
 
 _KERNEL_OOM = re.compile(r"Killed process (\d+) \((.*?)\)")
 _KERNEL_CGROUP = re.compile(r"oom-kill:.*task_memcg=([^,]*),task=([^,]*),pid=(\d+)")
 _MOST = 8
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Found:
-    """One piece of evidence, as it goes into the journal."""
-
-    code: str
-    text: str = ""
-    source: str = "journal"
-    rank: int | None = None
-    data: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RankStatus:
+class RankStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How one rank ended: its exit code, or minus a signal's number."""
 
     rank: int
@@ -42,17 +28,20 @@ class RankStatus:
     pid: int | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is known when a task has failed."""
 
     kind: Kind
-    first: "Main | None"
-    mains: Sequence["Main"]
+    first: Main | None
+    mains: Sequence[Main]
     tails: Mapping[LogName, bytes]
     started_at: float
     group: str | None
-    killed_by_us: bool
+
+    def said(self, main: Main) -> bytes:
+        """The end of what a main process said."""
+        found = (tail for name, tail in self.tails.items() if (name.node, name.rank) == (main.start.node, main.start.rank))
+        return next(found, b"")
 
 
 def rank_ends(case: Case) -> list[RankStatus]:
@@ -78,7 +67,7 @@ def _agents_report(case: Case) -> list[RankStatus]:
     ends: dict[int, RankStatus] = {}
     agents = sorted((main for main in case.mains if main.status), key=lambda main: (main is not case.first, main.ended_at))
     for main in agents:
-        for failure in torchrun.failures(main.sink.tail()):
+        for failure in torchrun.failures(case.said(main)):
             if failure.status:
                 ends.setdefault(failure.rank, RankStatus(rank=failure.rank, status=failure.status, pid=failure.pid))
     return list(ends.values())
@@ -94,7 +83,7 @@ def gather(case: Case, ends: Sequence[RankStatus]) -> list[Found]:
         found.append(of_exit(case.first.status, rank=case.first.start.rank, label=case.first.start.label))
         if case.first.step.is_setup:
             found.insert(0, Found(code="setup-failed", text=f"setup {_how(case.first.status)}", data=_numbers(case.first.status)))
-        found += _log_errors(case.first.sink.tail(), rank=case.first.start.rank)
+        found += _log_errors(case.said(case.first), rank=case.first.start.rank)
     return found
 
 

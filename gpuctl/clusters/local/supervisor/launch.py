@@ -5,20 +5,22 @@ import contextlib
 import os
 import selectors
 import signal
-import socket
 import time
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
-from gpuctl.base.errors import GpuctlError
-from gpuctl.clusters.local import cgroup, leases, processes
+from gpuctl.clusters.local import cgroup, processes
 from gpuctl.clusters.local.journal import Journal
 from gpuctl.clusters.local.launchplan import LaunchPlan, Lease, Request, Slot, Task
 from gpuctl.clusters.local.processes import Process
 from gpuctl.clusters.local.supervisor import environment, files
-from gpuctl.clusters.local.supervisor.output import Source
+from gpuctl.clusters.local.supervisor.output import Source, pipe
 from gpuctl.clusters.local.supervisor.requests import Requests
-from gpuctl.clusters.local.supervisor.taskrun import State, TaskRun
-from gpuctl.model.place import Holder
+from gpuctl.clusters.local.supervisor.taskrun import TaskRun
+from gpuctl.clusters.local.supervisor.values import State
+
+if TYPE_CHECKING:
+    from gpuctl.model.place import Holder
 
 _LOOK = 0.5
 """Seconds between looks at the control file."""
@@ -66,13 +68,15 @@ class Launch:
         self._requests = Requests(os.path.join(plan.directory, "control"))
         self._look_at = 0.0
         self._woken_at = 0.0
-        self._bell, self._bell_end = socket.socketpair()
+        self._bell, self._bell_end = pipe()
 
     # -- the loop ---------------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Run everything; returns when no process is left and every device is given back."""
         self._prepare()
+        self._fill()
+        self._load_the_rest()
         while True:
             self._fill()
             if not any(place.run for place in self._places) and (not self._waiting or not self._places):
@@ -82,10 +86,10 @@ class Launch:
 
     def _prepare(self) -> None:
         plan = self.plan
-        self._bell.setblocking(False)
-        self._bell_end.setblocking(False)
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._bell_end, False)
         self._selector.register(self._bell, selectors.EVENT_READ, None)
-        signal.set_wakeup_fd(self._bell_end.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._bell_end, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGUSR1):
             signal.signal(number, lambda *_: None)
         signal.signal(signal.SIGTERM, self._told_to_end)
@@ -97,14 +101,28 @@ class Launch:
         self.journal.write("supervisor", pid=os.getpid(), start=me.start if me else None, boot=_boot_id(), cgroup=self.group)
         for slot in plan.slots:
             self._add(slot)
-        held = tuple(lease for place in self._places for lease in place.leases)
-        with contextlib.suppress(OSError, ValueError):
-            leases.Leases(held).annotate(self._holder())
         files.private_directory(plan.scratch)
         nodes = os.path.join(plan.scratch, "nodes")
         with open(nodes, "w", encoding="utf-8") as file:
             file.write(f"{plan.node}\n" * plan.spec.nodes)
         self.launch_env = {**self.launch_env, "GPUCTL_NODEFILE": nodes}
+
+    def _load_the_rest(self) -> None:
+        """Load, once the job runs, what is needed later: gpuctl may be upgraded or removed before. Then sign the device locks."""
+        import random  # noqa: F401
+        import socket  # noqa: F401
+
+        from gpuctl.clusters.local import leases
+        from gpuctl.clusters.local.supervisor import evidence  # noqa: F401
+
+        held = tuple(lease for place in self._places for lease in place.leases)
+        with contextlib.suppress(OSError, ValueError):
+            leases.Leases(held).annotate(self._holder())
+
+    def _holder(self) -> "Holder":
+        from gpuctl.model.place import Holder
+
+        return Holder(user=self.plan.user, pid=os.getpid(), job=self.plan.name)
 
     def _add(self, slot: Slot) -> None:
         for pod in slot.pods:
@@ -113,9 +131,6 @@ class Launch:
                     os.set_inheritable(lease.fd, False)
         self._places.append(_Place(self._numbers, slot))
         self._numbers += 1
-
-    def _holder(self) -> Holder:
-        return Holder(user=self.plan.user, pid=os.getpid(), job=self.plan.name)
 
     def _fill(self) -> None:
         """Give idle slots their next task, and give back those that have no further use."""
@@ -152,13 +167,12 @@ class Launch:
         due = min([self._look_at, *(look for look in looks if look is not None)])
         for key, _ in self._selector.select(max(0.0, due - now)):
             if key.data is None:
-                with contextlib.suppress(BlockingIOError):
-                    while self._bell.recv(4096):
-                        self._look_at = 0.0
+                self._look_at = 0.0
+                self._silence()
             else:
                 run, source = key.data
                 if not source.pump():
-                    run.ended(source)
+                    run.streams.ended(source)
         self._collect()
         now = time.monotonic()
         if now >= self._look_at:
@@ -172,6 +186,12 @@ class Launch:
                 look = place.run.next_look()
                 if look is not None and look <= now:
                     self._after(place)
+
+    def _silence(self) -> None:
+        """Empty the pipe through which signals wake the selector."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._bell, 4096):
+                pass
 
     def _collect(self) -> None:
         """Take in the ends of children, ours and adopted."""
@@ -277,13 +297,14 @@ class Launch:
         for place in self._places:
             if place.run is not None:
                 task = place.run.task
-                self.journal.write(
-                    "evidence", task=task.index, attempt=task.attempt, code="supervisor-died", text=text, source="journal"
-                )
+                self.journal.write("evidence", task=task.index, attempt=task.attempt, code="supervisor-died", text=text, source="journal")
         self._waiting.clear()
         self._stop((), state="lost", grace=self.plan.grace, why="shutdown")
 
     def _grow(self, slots: tuple[Slot, ...]) -> None:
+        from gpuctl.base.errors import GpuctlError
+        from gpuctl.clusters.local import leases
+
         grown = 0
         for slot in slots:
             try:
@@ -340,8 +361,7 @@ class Launch:
                     processes.send(row, signal.SIGTERM)
                     told.add((row.pid, row.start))
             self._selector.select(0.05)
-            with contextlib.suppress(BlockingIOError):
-                self._bell.recv(4096)
+            self._silence()
 
     def _left(self) -> list[Process]:
         """Every living process that this launch has started, by descent and by cgroup."""

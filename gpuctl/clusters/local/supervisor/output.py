@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 
+from gpuctl.clusters.local.launchplan import LaunchPlan, Task
 from gpuctl.clusters.local.logs.layout import LogName
 from gpuctl.clusters.local.logs.writer import RankWriter
 
@@ -104,6 +105,74 @@ class Source:
         rounds = 64  # 16 MiB; a pipe holds 1 MiB at most, so only an endless writer meets it
         self.pump(rounds)
         os.close(self.descriptor)
+
+
+class Streams:
+    """Everything one task says: a sink per rank and agent, and the sources that are still open."""
+
+    def __init__(self, plan: LaunchPlan, task: Task, *, watch: Callable[[Source], None], unwatch: Callable[[Source], None]) -> None:
+        self._plan = plan
+        self._task = task
+        self._watch = watch
+        self._unwatch = unwatch
+        self._sinks: dict[tuple[int, int | None], Sink] = {}
+        self._sources: list[Source] = []
+        self._flush_at: float | None = None
+        self.complaints: list[str] = []
+        """Logs that cannot be written, to be told once."""
+
+    def sink(self, node: int, rank: int | None) -> Sink:
+        """The log of one rank, or of a node's agent (``rank`` None)."""
+        key = (node, rank)
+        if key not in self._sinks:
+            name = LogName(task=self._task.index, attempt=self._task.attempt, node=node, rank=rank)
+            self._sinks[key] = Sink(self._plan.logs, name, limit=self._plan.log_limit, complain=self.complaints.append)
+        return self._sinks[key]
+
+    def listen(self, descriptor: int, *, node: int, rank: int | None, stream: bytes) -> None:
+        """Read this descriptor into that log until it ends."""
+        source = Source(descriptor, self.sink(node, rank), stream)
+        self._sources.append(source)
+        self._watch(source)
+
+    def ended(self, source: Source) -> None:
+        """Nobody has the other end open any more."""
+        self._unwatch(source)
+        self._sources.remove(source)
+        source.close()
+
+    def read_now(self) -> None:
+        """Read what is there without waiting to be told."""
+        for source in self._sources:
+            source.pump()
+
+    def next_flush(self) -> float | None:
+        """When :meth:`flush` has something to do, on the monotonic clock."""
+        if self._flush_at is None and any(sink.unfinished for sink in self._sinks.values()):
+            self._flush_at = time.monotonic() + FLUSH_AFTER
+        return self._flush_at
+
+    def flush(self, now: float) -> None:
+        """Write lines that have waited for their end long enough."""
+        if self._flush_at is not None and now >= self._flush_at:
+            self._flush_at = None
+            for sink in self._sinks.values():
+                sink.flush()
+
+    def tails(self) -> dict[LogName, bytes]:
+        """The end of what each rank and agent said."""
+        return {sink.name: sink.tail() for sink in self._sinks.values()}
+
+    def close_sources(self) -> None:
+        """Take what is left in the pipes; no process has them any more."""
+        for source in list(self._sources):
+            self.ended(source)
+
+    def close(self) -> None:
+        """Nothing more will be said."""
+        self.close_sources()
+        for sink in self._sinks.values():
+            sink.close()
 
 
 def pipe() -> tuple[int, int]:

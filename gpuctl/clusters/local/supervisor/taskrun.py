@@ -1,27 +1,23 @@
 """One task from its start to its end: its steps, its main processes, how they ended, and that nothing of it is left."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Mapping
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any, Literal, Protocol
 
-from gpuctl.clusters.local import processes
+from gpuctl.clusters.local import kinds, processes
 from gpuctl.clusters.local.journal import Journal
-from gpuctl.clusters.local.kinds import KINDS
 from gpuctl.clusters.local.kinds.step import CannotStart, Start, Step, TaskContext
 from gpuctl.clusters.local.launchplan import LaunchPlan, Lease, Task
-from gpuctl.clusters.local.logs.layout import LogName
 from gpuctl.clusters.local.processes import Process
-from gpuctl.clusters.local.supervisor import environment, evidence, files
-from gpuctl.clusters.local.supervisor.output import FLUSH_AFTER, Sink, Source, fifo, pipe
+from gpuctl.clusters.local.supervisor import addressees, environment, files
+from gpuctl.clusters.local.supervisor.output import Source, Streams, fifo, pipe
 from gpuctl.clusters.local.supervisor.spawn import spawn
+from gpuctl.clusters.local.supervisor.values import Found, Main, State, Verdict
 
-State = Literal["succeeded", "failed", "cancelled", "cut", "lost"]
-
-_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "busybox"})
 _LOOK_AGAIN = 0.1
+_KILL_AGAIN = 0.02
 _SERVICES_GRACE = 3.0
 """Seconds a kind's own background processes get between SIGTERM and SIGKILL once the job's program has ended."""
 
@@ -53,27 +49,6 @@ class Host(Protocol):
         """Every living process of the task."""
 
 
-@dataclasses.dataclass(kw_only=True)
-class Main:
-    """A process that the supervisor itself started. ``status``: its exit code, or minus a signal's number; None while it runs."""
-
-    start: Start
-    step: Step
-    process: Process
-    sink: Sink
-    status: int | None = None
-    ended_at: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """How the task ends, decided by whatever came first."""
-
-    state: State
-    code: int | None = None
-    signal: int | None = None
-
-
 class TaskRun:
     """One task on one slot."""
 
@@ -85,14 +60,12 @@ class TaskRun:
         self.mains: dict[int, Main] = {}
         self.verdict: Verdict | None = None
         self.first_failed: Main | None = None
-        self.killed_by_us = False
         self._host = host
         self._pods = pods
         self._scratch = scratch
         self._steps: list[Step] = []
         self._again: tuple[Step, ...] = ()
-        self._sinks: dict[tuple[int, int | None], Sink] = {}
-        self._sources: list[Source] = []
+        self.streams = Streams(host.plan, task, watch=lambda source: host.watch(source, self), unwatch=host.unwatch)
         self._told_started = False
         self._started = time.monotonic()
         self.started_at = time.time()
@@ -102,7 +75,6 @@ class TaskRun:
         self._phase: Literal["running", "ending", "sweeping"] = "running"
         self._kill_at: float | None = None
         self._look_at: float | None = None
-        self._flush_at: float | None = None
         self._told_to_end: set[tuple[int, int]] = set()
 
     # -- starting ---------------------------------------------------------------------------------------------------------------
@@ -118,7 +90,7 @@ class TaskRun:
         files.private_directory(self._scratch)
         context = TaskContext(plan=plan, task=self.task, pods=self._pods, env=task_env, scratch=self._scratch, node_env=node_env)
         try:
-            self._steps = list(KINDS[plan.spec.kind](context))
+            self._steps = list(kinds.steps(context))
         except CannotStart as error:
             self._cannot_start(error)
             return
@@ -145,7 +117,7 @@ class TaskRun:
             self._step_ends = time.monotonic() + step.timeout
         try:
             for reading in step.readings:
-                self._listen(Source(fifo(reading.path), self._sink(reading.node, reading.rank), reading.stream.encode()))
+                self.streams.listen(fifo(reading.path), node=reading.node, rank=reading.rank, stream=reading.stream.encode())
             for start in step.starts:
                 self._start(start, step)
         except CannotStart as error:
@@ -158,7 +130,6 @@ class TaskRun:
 
     def _start(self, start: Start, step: Step) -> None:
         host = self._host
-        sink = self._sink(start.node, start.rank)
         ends: list[int] = []
         try:
             out_read, out_write = pipe()
@@ -172,11 +143,11 @@ class TaskRun:
             raise
         os.close(out_write)
         os.close(err_write)
-        self._listen(Source(out_read, sink, b"o"))
-        self._listen(Source(err_read, sink, b"e"))
+        self.streams.listen(out_read, node=start.node, rank=start.rank, stream=b"o")
+        self.streams.listen(err_read, node=start.node, rank=start.rank, stream=b"e")
         # The child cannot vanish before it is waited for, so this row is the right one; without /proc the pid alone must do.
         process = processes.look(pid) or Process(pid, os.getpid(), "R", pid, 0, 0, 0, 1)
-        self.mains[pid] = Main(start=start, step=step, process=process, sink=sink)
+        self.mains[pid] = Main(start=start, step=step, process=process)
         self.sessions.add(pid)
         host.adopt(pid, self)
         self._tell_started(pid)
@@ -192,28 +163,10 @@ class TaskRun:
 
     def _cannot_start(self, error: CannotStart) -> None:
         self._tell_started(None)
-        self._sink(0, None).note(error.text)
-        self._evidence(evidence.Found(code=error.code, text=error.text, data=error.data))
+        self.streams.sink(0, None).note(error.text)
+        self._evidence(Found(code=error.code, text=error.text, data=error.data))
         self._decide(Verdict(state="failed", code=error.status))
         self._end(self._host.plan.grace)
-
-    def _sink(self, node: int, rank: int | None) -> Sink:
-        key = (node, rank)
-        if key not in self._sinks:
-            name = LogName(task=self.task.index, attempt=self.task.attempt, node=node, rank=rank)
-            plan = self._host.plan
-            self._sinks[key] = Sink(plan.logs, name, limit=plan.log_limit, complain=self._note)
-        return self._sinks[key]
-
-    def _listen(self, source: Source) -> None:
-        self._sources.append(source)
-        self._host.watch(source, self)
-
-    def ended(self, source: Source) -> None:
-        """The stream has ended: nobody has it open for writing any more."""
-        self._host.unwatch(source)
-        self._sources.remove(source)
-        source.close()
 
     # -- while it runs ----------------------------------------------------------------------------------------------------------
 
@@ -242,8 +195,8 @@ class TaskRun:
         """A process failed: start again where its kind knows that this helps, else the task has failed."""
         started = not self._steps and not main.step.background
         if main.step.again is not None and (self._steps or started):
-            self._read_everything()
-            self._again = main.step.again(main.sink.tail())
+            self.streams.read_now()
+            self._again = main.step.again(self.streams.sink(main.start.node, main.start.rank).tail())
         if self._again:
             self._note(f"{main.start.label} failed while it started: trying again with other ports")
             self._end(min(5, self._host.plan.grace))
@@ -253,10 +206,8 @@ class TaskRun:
     def _fail(self, main: Main) -> None:
         assert main.status is not None
         self.first_failed = self.first_failed or main
-        code, number = (main.status, None) if main.status >= 0 else (None, -main.status)
-        if main.step.background and not code and not number:
-            code = 1
-        self._decide(Verdict(state="failed", code=code, signal=number))
+        # A service that ends has failed, whatever it says.
+        self._decide(Verdict.of("failed", main.status or 1))
         self._end(self._host.plan.grace)
 
     def _decide(self, verdict: Verdict) -> None:
@@ -281,29 +232,11 @@ class TaskRun:
             self._phase = "ending"
             if grace > 0:
                 for main in self._foreground():
-                    for process in self._leaders(main):
+                    for process in addressees.of_the_end(main.process):
                         self._signal(process, SIGTERM)
 
     def _foreground(self) -> list[Main]:
         return [main for main in self.mains.values() if main.status is None and not main.step.background]
-
-    def _leaders(self, main: Main) -> list[Process]:
-        """A main process; where it is a shell, also what it has started, for a shell tells its children nothing.
-
-        Not every process: a data loader's workers that die of the SIGTERM would break the checkpoint that their parent is writing.
-        """
-        found = [main.process]
-        if _name(main.process.pid) in _SHELLS:
-            rows = processes.table()
-            todo = [main.process.pid]
-            while todo:
-                above = todo.pop()
-                for row in rows.values():
-                    if row.ppid == above:
-                        found.append(row)
-                        if _name(row.pid) in _SHELLS:
-                            todo.append(row.pid)
-        return found
 
     def _signal(self, process: Process, number: int) -> None:
         processes.send(process, number)
@@ -318,9 +251,7 @@ class TaskRun:
             times += [self._limit_at(), self._signal_at(), self._step_ends]
         else:
             times.append(self._kill_at)
-        if self._flush_at is None and any(sink.unfinished for sink in self._sinks.values()):
-            self._flush_at = time.monotonic() + FLUSH_AFTER
-        times.append(self._flush_at)
+        times.append(self.streams.next_flush())
         return min((moment for moment in times if moment is not None), default=None)
 
     def _limit_at(self) -> float | None:
@@ -335,10 +266,7 @@ class TaskRun:
     def tick(self) -> None:
         """Do what is due."""
         now = time.monotonic()
-        if self._flush_at is not None and now >= self._flush_at:
-            self._flush_at = None
-            for sink in self._sinks.values():
-                sink.flush()
+        self.streams.flush(now)
         if self._phase == "running":
             self._tick_running(now)
         if self._phase != "running" and not self.over:
@@ -352,14 +280,12 @@ class TaskRun:
         limit = self._limit_at()
         if limit is not None and now >= limit:
             self._evidence(
-                evidence.Found(
-                    code="time-limit", text=f"its time limit of {self.time_limit} s was reached", data={"limit": str(self.time_limit)}
-                )
+                Found(code="time-limit", text=f"its time limit of {self.time_limit} s was reached", data={"limit": str(self.time_limit)})
             )
             self.stop("cut", grace=self._host.plan.grace, why="time-limit")
         elif self._step_ends is not None and now >= self._step_ends:
             step = next(main.step for main in self.mains.values() if main.status is None and main.step.timeout is not None)
-            self._evidence(evidence.Found(code="start-failed", text=f"{step.name} took longer than {step.timeout:.0f} s"))
+            self._evidence(Found(code="start-failed", text=f"{step.name} took longer than {step.timeout:.0f} s"))
             self._decide(Verdict(state="failed", code=1))
             self._end(0)
 
@@ -374,11 +300,9 @@ class TaskRun:
             return
         self._look_at = now + _LOOK_AGAIN
         if self._kill_at is not None and now >= self._kill_at:
-            self.killed_by_us = True
             for process in left:
                 processes.send(process, SIGKILL)
-            self._look_at = now + 0.02
-            self._kill_at = now + 0.02
+            self._look_at = self._kill_at = now + _KILL_AGAIN
         elif self._phase == "sweeping":
             for process in left:
                 if (process.pid, process.start) not in self._told_to_end:
@@ -390,11 +314,7 @@ class TaskRun:
         assert wanted is not None
         name = wanted.name.upper()
         number = Signals[name if name.startswith("SIG") else f"SIG{name}"]
-        everything = {process.pid: process for process in self._host.remaining(self)}
-        ranked = {pid for pid in everything if "LOCAL_RANK" in processes.environment(pid)}
-        ranks = [everything[pid] for pid in ranked if everything[pid].ppid not in ranked]
-        if not ranks:
-            ranks = [main.process for main in self._foreground()]
+        ranks = addressees.of_the_warning([main.process for main in self._foreground()], self._host.remaining(self))
         for process in ranks:
             processes.send(process, number)
         self._note(f"sent {number.name} to {len(ranks)} ranks, {wanted.before} before the time limit")
@@ -405,15 +325,15 @@ class TaskRun:
         """Nothing of it is left: try again if that was meant, else write down how it ended."""
         if self._again:
             self._steps, self._again = list(self._again), ()
-            self._close_streams()
+            self.streams.close_sources()
             self.mains.clear()
             self._phase, self._kill_at, self._look_at = "running", None, None
             self._advance()
             return
         self.over = True
-        self._close_streams()
-        for sink in self._sinks.values():
-            sink.close()
+        self.streams.close()
+        for complaint in self.streams.complaints:
+            self._note(complaint)
         assert self.verdict is not None
         verdict = self.verdict
         if verdict.state == "failed":
@@ -423,20 +343,21 @@ class TaskRun:
                 self._rank_ended(rank, 0)
         elif verdict.code is None:
             verdict = self._with_last_exit(verdict)
-        how = {"code": verdict.code} if verdict.signal is None else {"signal": verdict.signal}
-        self._write("task-ended", state=verdict.state, **({} if how == {"code": None} else how))
+        how = {"code": verdict.code, "signal": verdict.signal}
+        self._write("task-ended", state=verdict.state, **{name: number for name, number in how.items() if number is not None})
         files.remove_tree(self._scratch)
 
     def _explain(self, verdict: Verdict) -> Verdict:
         """Write down what can be known of a failure, the first failing rank first; the exit of that rank is the task's."""
+        from gpuctl.clusters.local.supervisor import evidence  # loaded by now: see Launch
+
         case = evidence.Case(
             kind=self._host.plan.spec.kind,
             first=self.first_failed,
             mains=list(self.mains.values()),
-            tails={sink.name: sink.tail() for sink in self._sinks.values()},
+            tails=self.streams.tails(),
             started_at=self.started_at,
             group=self._host.group,
-            killed_by_us=self.killed_by_us,
         )
         ends = evidence.rank_ends(case)
         if self._host.plan.spec.kind == "pytorch":
@@ -444,25 +365,13 @@ class TaskRun:
                 self._rank_ended(end.rank, end.status)
         for found in evidence.gather(case, ends):
             self._evidence(found)
-        if not ends:
-            return verdict
-        status = ends[0].status
-        return Verdict(state="failed", code=status) if status >= 0 else Verdict(state="failed", signal=-status)
+        return Verdict.of("failed", ends[0].status) if ends else verdict
 
     def _with_last_exit(self, verdict: Verdict) -> Verdict:
         statuses = [main.status for main in self.mains.values() if main.status is not None and not main.step.background]
         if not statuses:
             return verdict
-        status = max(statuses, key=abs)
-        return dataclasses.replace(verdict, code=status) if status >= 0 else dataclasses.replace(verdict, signal=-status)
-
-    def _read_everything(self) -> None:
-        for source in list(self._sources):
-            source.pump()
-
-    def _close_streams(self) -> None:
-        for source in list(self._sources):
-            self.ended(source)
+        return Verdict.of(verdict.state, max(statuses, key=abs))
 
     # -- the journal ------------------------------------------------------------------------------------------------------------
 
@@ -470,7 +379,7 @@ class TaskRun:
         how = {"code": status} if status >= 0 else {"signal": -status}
         self._host.journal.write("rank-ended", task=self.task.index, attempt=self.task.attempt, rank=rank, **how)
 
-    def _evidence(self, found: "evidence.Found") -> None:
+    def _evidence(self, found: Found) -> None:
         task, attempt = self.task.index, self.task.attempt
         words: dict[str, Any] = {"code": found.code, "text": found.text, "source": found.source, "data": dict(found.data)}
         self._host.journal.write("evidence", task=task, attempt=attempt, rank=found.rank, **words)
@@ -480,11 +389,3 @@ class TaskRun:
 
     def _write(self, what: Literal["task-started", "task-ended", "stopping", "note"], **data: Any) -> None:
         self._host.journal.write(what, task=self.task.index, attempt=self.task.attempt, **data)
-
-
-def _name(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().rstrip("\n")
-    except OSError:
-        return ""
