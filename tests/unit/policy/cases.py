@@ -132,3 +132,30 @@ def _waiting(draw: st.DrawFn, number: int, indexed: bool) -> QueueJob:
     if not indexed and draw(st.integers(0, 3)) == 0:
         fields["cluster"] = draw(st.sampled_from(["res-a", "od-b"]))
     return job(f"j{number}", age=draw(st.integers(0, 100)), **fields)
+
+
+@st.composite
+def contended(draw: st.DrawFn) -> tuple[list[QueueJob], Snapshot]:
+    """One node on which jobs with an end run, a head that is too wide to start now, and narrow jobs behind it."""
+    indexed = draw(st.booleans())
+    free = draw(st.integers(1, 6))
+    ran: list[Running] = []
+    taken = free
+    while taken < 8:
+        width = draw(st.integers(1, 8 - taken))
+        devices = tuple(range(taken, taken + width))
+        place = PodPlace(cluster="local" if indexed else "res-a", node="ws", devices=devices if indexed else (), gpus=width)
+        ends = NOW + minutes(draw(st.integers(1, 60)))
+        ran.append(Running(id=f"r{taken}", name="r-x", submitted_at=NOW - minutes(200), slots=((place,),), ends_at=ends, gpus=width))
+        taken += width
+    node = machine(taken=tuple(range(free, 8))) if indexed else counted("ws", free)
+    behind = [
+        job(
+            f"j{number}",
+            age=50 - number,
+            gpus=draw(st.integers(1, 3)),
+            time_limit=draw(st.none() | st.integers(1, 80).map(lambda count: count * 60)),
+        )
+        for number in range(draw(st.integers(1, 5)))
+    ]
+    return [job("head", age=100, gpus=draw(st.integers(free + 1, 8))), *behind], Snapshot(nodes=(node,), running=tuple(ran))

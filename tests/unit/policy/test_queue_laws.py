@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuctl.model.job import State
+from gpuctl.policy.line import rank
 from gpuctl.policy.placement import Placement, place
 from gpuctl.policy.queue import decide
 from gpuctl.policy.space import Space
 from gpuctl.policy.values import Decision, Grow, QueueJob, Running, Shrink, Snapshot, Start, Wait
-from tests.unit.policy.cases import NOW, situations
+from tests.unit.policy.cases import NOW, contended, situations
 
 Situation = tuple[list[QueueJob], Snapshot]
 
@@ -99,14 +100,20 @@ def test_the_order_of_the_input_does_not_matter(situation: Situation, shuffler: 
 
 
 @settings(max_examples=250, deadline=None)
-@given(situations(claims=False))
+@given(situations(claims=False) | contended())
 def test_the_first_in_line_can_start_when_it_was_told_whatever_was_back_filled(situation: Situation) -> None:
     jobs, snapshot = situation
     decision = decide(jobs, snapshot, NOW)
     by_id = {job.id: job for job in jobs}
     waits = [action for action in decision.actions if isinstance(action, Wait) and not action.ahead and action.expected_start]
     for wait in waits:
-        # At the promised instant everything with an end has ended, and everything without one still runs.
+        # What it was told before anybody behind it was looked at still holds after they were.
+        before = [one for one in jobs if rank(one) <= rank(by_id[wait.job])]
+        alone = next(action for action in decide(before, snapshot, NOW).actions if action.job == wait.job)
+        assert isinstance(alone, Wait)
+        assert alone.expected_start is not None
+        assert wait.expected_start <= alone.expected_start
+        # At that instant everything with an end has ended, and everything without one still runs.
         space = Space.now(snapshot.nodes)
         for action in started(decision):
             for slot in action.slots:
