@@ -1,7 +1,6 @@
 """Reading and replacing configuration files (YAML, one document, a mapping at its top)."""
 
 import os
-import tempfile
 from typing import Any
 
 from gpuctl.base.errors import GpuctlError, UsageError
@@ -59,6 +58,8 @@ def write_private(path: str, content: bytes, *, failed: str) -> None:
     Raises:
         GpuctlError: with ``failed`` as its code.
     """
+    import tempfile  # costs more than the rest of this module; only those who write need it
+
     directory = os.path.dirname(path)
     temporary = None
     try:

@@ -6,7 +6,6 @@ A value lives in :class:`Token`, whose repr and text hide it; no error, log or s
 import json
 import os
 import stat
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -118,6 +117,8 @@ class KeyringStore:
 
     def _ask(self, verb: str, profile: str, question: Callable[[Any], T]) -> T:
         """Ask in a thread, so that a keyring that never answers cannot hold the command."""
+        import threading
+
         answers: list[T] = []
         errors: list[BaseException] = []
 

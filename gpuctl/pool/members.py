@@ -1,6 +1,5 @@
 """The clusters of a pool, asked all at once, each no longer than its deadline."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -152,6 +151,8 @@ class _Call(Generic[T]):
     """One question under way in a thread that dies with the process, so that a cluster that hangs cannot hold it."""
 
     def __init__(self, question: Callable[[Cluster], T], member: Member) -> None:
+        import threading  # a pool of one cluster never gets here
+
         self.member = member
         self.done = threading.Event()
         self._answer: Answer[T] | None = None
