@@ -72,10 +72,10 @@ class Interrupt:
             return
         self.set()
         said = self._sentence() if callable(self._sentence) else self._sentence
-        if said:
-            # The terminal has just echoed ^C in the middle of a line; the stream object may be in use below us.
-            line = f"{chr(10) if self._session.err_tty else ''}{said}\n"
-            try:
-                os.write(self._session.err.fileno(), line.encode(errors="backslashreplace"))
-            except (OSError, ValueError):
+        # The terminal has just echoed ^C in the middle of a line; the stream object may be in use below us.
+        line = f"{chr(10) if self._session.err_tty else ''}{said + chr(10) if said else ''}"
+        try:
+            os.write(self._session.err.fileno(), line.encode(errors="backslashreplace"))
+        except (OSError, ValueError):
+            if said:
                 self._session.say(said)

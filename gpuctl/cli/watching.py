@@ -78,7 +78,8 @@ class _Frames:
             hidden = len(lines) - (rows - 2)
             lines = [*lines[: rows - 2], f"... {hidden} more lines"]
         up = f"\x1b[{self._height}A" if self._height else ""
-        self._session.write("\r" + up + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+        # Cleared before it is written: behind a line that fills the terminal the cursor stands on its last character.
+        self._session.write("\r" + up + "".join(f"\x1b[K{line}\n" for line in lines) + "\x1b[J")
         self._height = len(lines)
 
     def trouble(self, sentence: str) -> None:

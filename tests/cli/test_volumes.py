@@ -118,7 +118,7 @@ def test_put_and_get(run: Any, tmp_path: Any) -> None:
     (tmp_path / "corpus").mkdir()
     pool = volumes()
     assert run(pool, "volumes", "put", "data", "corpus", "in/corpus").code == 0
-    assert run(pool, "volumes", "get", "data", "out/model.pt").err == "copied out/model.pt of volume data to .: 10\n"
+    assert run(pool, "volumes", "get", "data", "out/model.pt").err == "copied out/model.pt of volume data to .: 10B\n"
     assert pool.asked("put_file") == [("data", "corpus", "in/corpus", None)]
     assert pool.asked("get_file") == [("data", "out/model.pt", ".", None)]
     missing = run(pool, "volumes", "put", "data", "nothere")

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from gpuctl.base import quantity
 from gpuctl.base.errors import UsageError
+from gpuctl.cli.out.columns import cells
 from gpuctl.cli.result import Done, Result
 from gpuctl.cli.session import Session
 from gpuctl.cli.show.progress import Progress
@@ -24,7 +24,7 @@ def run(session: Session, source: Source, destination: Destination = ".") -> Res
     with Progress(session) as progress:
         progress.update(f"copying {path} from {job or 'my latest job'}" if session.err_tty else "")
         written = session.pool.copy_out(job, path, destination)
-    session.say(f"copied {path} to {destination}: {quantity.memory(written)}")
+    session.say(f"copied {path} to {destination}: {cells.memory(written)}")
     return Done()
 
 

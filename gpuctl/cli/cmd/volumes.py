@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gpuctl.base import names, quantity
+from gpuctl.base import names
 from gpuctl.base.errors import ConflictError, InvalidInput, NotFoundError, Problem, UnavailableError, UsageError, nearest
 from gpuctl.base.exitcodes import ExitCode
 from gpuctl.cli import asking, remembered
@@ -88,7 +88,7 @@ def delete(session: Session, name: Name, confirm: Confirm = None, cluster: Clust
             cause=", ".join(f"job/{job}" for job in volume.mounted_by[:10]),
             hint=f"gpuctl cancel {first}    then: gpuctl wait {first}",
         )
-    held = f" ({quantity.memory(volume.used)})" if volume.used is not None else ""
+    held = f" ({cells.memory(volume.used)})" if volume.used is not None else ""
     if not prompt.agree_by_name(session, f"volume {name} on {volume.home} and all it holds{held} will be gone", name=name, given=confirm):
         session.say("nothing was deleted")
         return Done(code=ExitCode.FAILED)
@@ -103,7 +103,7 @@ def put(session: Session, name: Name, source: Source, path: Inside = "", cluster
         raise NotFoundError(f"cannot copy {source} into volume {name}: there is no such file here", code="no-such-file")
     with Progress(session, f"copying {source} into {name}" if session.err_tty else ""):
         written = session.pool.put_file(name, source, path, cluster=cluster)
-    session.say(f"copied {source} into volume {name}: {quantity.memory(written)}")
+    session.say(f"copied {source} into volume {name}: {cells.memory(written)}")
     return Done()
 
 
@@ -111,7 +111,7 @@ def get(session: Session, name: Name, path: Path, destination: Destination = "."
     """Copy a file or directory out of a volume."""
     with Progress(session, f"copying {path} from {name}" if session.err_tty else ""):
         written = session.pool.get_file(name, path, destination, cluster=cluster)
-    session.say(f"copied {path} of volume {name} to {destination}: {quantity.memory(written)}")
+    session.say(f"copied {path} of volume {name} to {destination}: {cells.memory(written)}")
     return Done()
 
 
@@ -167,7 +167,7 @@ VERB = Noun(
     help="Manage volumes: named storage that jobs mount with submit --volume NAME:/path.",
     verbs={
         "list": Verb(run=show_all),
-        "create": Verb(run=create, examples=("gpuctl volumes create data --size 100Gi",)),
+        "create": Verb(run=create, examples=("gpuctl volumes create data", "gpuctl volumes create data --size 100Gi --cluster res-a")),
         "show": Verb(run=show),
         "delete": Verb(run=delete, examples=("gpuctl volumes delete data --confirm=data",)),
         "put": Verb(run=put, examples=("gpuctl volumes put data ./corpus corpus",)),

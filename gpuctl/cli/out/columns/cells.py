@@ -20,8 +20,10 @@ def present(value: object) -> str:
 
 
 def memory(count: int | None) -> str:
-    """Bytes in binary units (``64Gi``)."""
-    return UNKNOWN if count is None else quantity.memory(count)
+    """Bytes in binary units (``64Gi``); a few are ``76B``, so that they are no bare number."""
+    if count is None:
+        return UNKNOWN
+    return f"{count}B" if 0 < count < 1024 else quantity.memory(count)
 
 
 def part(used: int | None, total: int | None) -> str:
