@@ -37,6 +37,10 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     rerun_of: str | None = None
     best_effort: bool = False
 
+    def __repr__(self) -> str:
+        """Which job it is; never the environment or the secrets, so that no log or traceback holds them."""
+        return f"<Submission {self.base_name} request {self.request_id}>"
+
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """The accepted job, whether it was there before (same request id), one sentence on where, and notes for stderr."""

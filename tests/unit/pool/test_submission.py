@@ -66,6 +66,11 @@ def test_only_the_secrets_that_the_spec_names_travel(tmp_path: Path) -> None:
     assert made.secrets == {"HF": "x"}
 
 
+def test_a_submission_shows_no_values(tmp_path: Path) -> None:
+    made = prepare(JobSpec(command=("true",), secrets=("HF",)), tmp_path, env={"KEY": "hush-one"}, secrets={"HF": "hush-two"})
+    assert "hush" not in f"{made!r} {made}"
+
+
 @pytest.mark.parametrize(
     ("fields", "runs"),
     [
