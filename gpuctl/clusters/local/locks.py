@@ -13,6 +13,7 @@ tries again.
 
 import errno
 import fcntl
+import grp
 import os
 import pwd
 import random
@@ -26,6 +27,7 @@ from gpuctl.base.errors import UnavailableError
 
 SHARED_DIRECTORY = "/var/lock/gpuctl"
 OVERRIDE = "GPUCTL_LOCK_DIR"
+_TMPFILES = "/etc/tmpfiles.d"
 RECORD = 1024
 """Most bytes that are read from, or written to, a lock file."""
 _PATIENCE = 60
@@ -74,6 +76,56 @@ def directory(env: Mapping[str, str], *, fallback: str) -> LockDirectory:
         if unusable(path) is None:
             return LockDirectory(path=path, shared=False, note=note, fix=fix)
     raise UnavailableError(f"cannot lock devices: {' and '.join(places)} cannot be written", code="lock-directory", cause=note, hint=fix)
+
+
+class SetUp(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the wish for a shared directory: done, or the command that somebody with more rights has to give."""
+
+    done: bool
+    text: str
+    command: str | None = None
+
+
+def set_up(group: str | None = None) -> SetUp:
+    """Make the shared directory: sticky, for everybody, or with ``group`` for its members only.
+
+    Only root makes it, since a directory's owner may remove what others put there. It is on a file system that a reboot clears, so where
+    systemd-tmpfiles is at work, root also leaves it a line that makes the directory at every boot.
+    """
+    mode = 0o3770 if group else 0o1777
+    command = f"sudo install -d -m {mode:o}{f' -g {group}' if group else ''} {SHARED_DIRECTORY}"
+    if unusable(SHARED_DIRECTORY) is None:
+        return SetUp(done=True, text=f"{SHARED_DIRECTORY} is there")
+    if os.geteuid() != 0:
+        return SetUp(done=False, text=f"{SHARED_DIRECTORY} has to be made by root", command=command)
+    try:
+        number = grp.getgrnam(group).gr_gid if group else 0
+    except KeyError:
+        return SetUp(done=False, text=f"there is no group {group}", command=f"sudo groupadd {group}")
+    try:
+        for path in (SHARED_DIRECTORY, os.path.join(SHARED_DIRECTORY, "waiting")):
+            _make_open(path, mode, number)
+        if os.path.isdir(_TMPFILES) and not os.path.exists(os.path.join(_TMPFILES, "gpuctl.conf")):
+            with open(os.path.join(_TMPFILES, "gpuctl.conf"), "w") as file:
+                file.write(f"d {SHARED_DIRECTORY} {mode:o} root {group or 'root'} -\n")
+    except OSError as error:
+        return SetUp(done=False, text=f"cannot make {SHARED_DIRECTORY}: {error.strerror}", command=command)
+    why = unusable(SHARED_DIRECTORY)
+    return SetUp(done=why is None, text=f"{SHARED_DIRECTORY} {why or 'is set up'}", command=command if why else None)
+
+
+def _make_open(path: str, mode: int, group: int) -> None:
+    """Make a directory of root's with this mode and group; never through a link that somebody laid in its place."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, 0, group)
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
 
 
 def _make_private(path: str) -> None:
