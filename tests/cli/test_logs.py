@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gpuctl.base.errors import UnavailableError
+from gpuctl.cli.follow import goes_on
 from gpuctl.model.ask import LogQuery
 from gpuctl.model.job import Exit, State
 from gpuctl.model.reason import Reason
@@ -81,7 +82,7 @@ def test_following_waits_for_the_start_and_says_why(run: Any) -> None:
     )
     outcome = run(pool, "logs", "-f")
     assert (outcome.code, outcome.out) == (0, "hello\n")
-    assert outcome.err == "job/train-k3f9 is queued: behind 2 jobs\njob/train-k3f9 is queued: behind 1 job\njob/train-k3f9 is running\n"
+    assert outcome.err == "job/train-k3f9 is queued: behind 2 jobs\njob/train-k3f9 is queued: behind 1 job\n"
     assert pool.asked("logs")[0][1].follow is True
 
 
@@ -117,5 +118,5 @@ def test_ctrl_c_says_what_goes_on(run: Any) -> None:
 
     outcome = run(Pool([make_job()]), "logs", "-f")
     assert (outcome.code, outcome.out) == (130, "first\nlast\n")
-    assert outcome.err == "job/train-k3f9 goes on; gpuctl logs -f train-k3f9 follows it again, gpuctl cancel train-k3f9 ends it\n"
+    assert outcome.err == f"{goes_on('train-k3f9')}\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -7,6 +7,7 @@ import typer
 from gpuctl.base.errors import InvalidInput, Problem, nearest
 from gpuctl.base.exitcodes import ExitCode
 from gpuctl.cli import asking, outcome, starting
+from gpuctl.cli import follow as follow_room
 from gpuctl.cli.interrupt import Interrupt
 from gpuctl.cli.result import Done, Result
 from gpuctl.cli.session import Session
@@ -72,7 +73,7 @@ def run(
         as_json=_is_json(output),
     )
     found = session.pool.job(job)
-    with Interrupt(session, sentence=_goes_on(found) if follow else None) as stop:
+    with Interrupt(session, sentence=follow_room.goes_on(found.name) if follow and not found.final else None) as stop:
         if follow:
             found = starting.until_started(session, found, stop=stop)
         wrote = not stop.is_set() and _stream(session, found, query, stop)
@@ -105,12 +106,6 @@ def _say_end(session: Session, job: Job) -> None:
     session.say(outcome.sentence(job))
     if job.state in {State.FAILED, State.CUT, State.LOST}:
         session.say(f"hint: gpuctl why {job.name}")
-
-
-def _goes_on(job: Job) -> str | None:
-    if job.final:
-        return None
-    return f"job/{job.name} goes on; gpuctl logs -f {job.name} follows it again, gpuctl cancel {job.name} ends it"
 
 
 def _nothing(job: Job, query: LogQuery) -> str:
