@@ -28,8 +28,13 @@ class JobHandle:
 
     @property
     def id(self) -> str:
-        """The unique id."""
+        """The unique id; the tasks of an array have the array's."""
         return self.info.id
+
+    @property
+    def _ref(self) -> str:
+        """What the pool finds it by: the id, but of a task its name (``NAME_7``; no other name has an underscore)."""
+        return self.info.name if "_" in self.info.name else self.info.id
 
     @property
     def name(self) -> str:
@@ -64,7 +69,7 @@ class JobHandle:
 
     def refresh(self) -> "JobHandle":
         """Read it again."""
-        self.info = self._pool.job(self.id)
+        self.info = self._pool.job(self._ref)
         return self
 
     def wait(self, timeout: float | None = None) -> "JobHandle":
@@ -76,7 +81,7 @@ class JobHandle:
         Raises:
             TimeoutReachedError: they passed; the job goes on.
         """
-        for job in self._pool.wait([self.id], stop=threading.Event(), timeout=timeout):
+        for job in self._pool.wait([self._ref], stop=threading.Event(), timeout=timeout):
             self.info = job
         if not self.final:
             raise InternalError(f"the pool stopped waiting for job {self.name}, which is {self.state.value}", hint="job.refresh()")
@@ -125,18 +130,18 @@ class JobHandle:
             attempt: 1-based, the last by default.
         """
         query = LogQuery(ranks=frozenset(ranks) if ranks is not None else None, tail=tail, failed=failed, attempt=attempt, follow=follow)
-        blocks = self._pool.logs(self.id, query, stop=threading.Event())
+        blocks = self._pool.logs(self._ref, query, stop=threading.Event())
         if follow:
             return (line for block in blocks for line in block.decode(errors="replace").splitlines(keepends=True))
         return b"".join(blocks).decode(errors="replace")
 
     def why(self) -> Explanation:
         """Why it stands where it stands: the reason, the evidence, and what else is worth knowing."""
-        return self._pool.explain(self.id)
+        return self._pool.explain(self._ref)
 
     def cancel(self) -> "JobHandle":
         """End it. Returns before its processes are gone; ``wait`` returns when they are."""
-        self.info = self._pool.cancel(self.id).job
+        self.info = self._pool.cancel(self._ref).job
         return self
 
     def update(self, *, time: str | None = None, priority: int | None = None, hold: bool | None = None) -> "JobHandle":
@@ -145,16 +150,16 @@ class JobHandle:
         Raises:
             ConflictError: its state does not allow it.
         """
-        self.info = self._pool.update(self.id, JobChange(time=time, priority=priority, hold=hold)).job
+        self.info = self._pool.update(self._ref, JobChange(time=time, priority=priority, hold=hold)).job
         return self
 
     def __eq__(self, other: object) -> bool:
         """The same job, whenever it was read."""
-        return isinstance(other, JobHandle) and other.id == self.id
+        return isinstance(other, JobHandle) and other._ref == self._ref
 
     def __hash__(self) -> int:
-        """By id."""
-        return hash(self.id)
+        """By what it is found by."""
+        return hash(self._ref)
 
     def __repr__(self) -> str:
         """Name and state as last seen."""

@@ -25,10 +25,10 @@ def jobs(members: Members, query: JobQuery) -> Listing[Job]:
     rows, incomplete = members.rows(lambda cluster: cluster.jobs(query))
     if len(rows) == 1:
         return Listing(items=rows[0].value, incomplete=incomplete)
-    found: dict[str, Job] = {}
+    found: dict[tuple[str, str], Job] = {}  # the tasks of an array share its id
     for answer in rows:
         for job in answer.value:
-            found.setdefault(job.id, job)
+            found.setdefault((job.id, job.name), job)
     ordered = sorted(found.values(), key=lambda job: (job.final, -job.submitted_at.timestamp(), job.id))
     return Listing(items=tuple(ordered[: query.limit]), incomplete=incomplete)
 

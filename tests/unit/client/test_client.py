@@ -179,6 +179,17 @@ def test_one_request_is_one_job(client: gpuctl.Client) -> None:
     assert len({first, client.job(first.name), client.submit("train.py")}) == 2
 
 
+def test_a_task_is_asked_for_by_its_name(client: gpuctl.Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = client.submit("train.py", array="0-3")
+    task = gpuctl.JobHandle(client.pool, msgspec.structs.replace(array.info, name=f"{array.name}_2"))
+    assert task != array
+    asked: list[str] = []
+    monkeypatch.setattr(cluster, "explain", asked.append)
+    task.why()
+    array.why()
+    assert asked == [f"{array.name}_2", array.id]
+
+
 def test_submit_can_wait(client: gpuctl.Client) -> None:
     with pytest.raises(TimeoutReachedError):
         client.submit("train.py", wait=True, timeout=0.01)

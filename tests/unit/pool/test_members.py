@@ -1,10 +1,11 @@
 import threading
 import time
 
+import msgspec
 import pytest
 
 from gpuctl.base.errors import AuthError, InvalidInput, UnavailableError, UsageError
-from gpuctl.model.ask import JobQuery
+from gpuctl.model.ask import JobQuery, Listing
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.pool import fake_pool, submission
 
@@ -84,6 +85,15 @@ def test_a_job_that_two_names_of_one_place_show_is_one_row() -> None:
     pool.submit(submission(cluster="east"))
     west.jobs_by_id = east.jobs_by_id
     assert len(pool.jobs(JobQuery()).items) == 1
+
+
+def test_the_tasks_of_an_array_are_rows_though_they_share_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    east, west = two()
+    pool = fake_pool(east, west)
+    array = pool.submit(submission(cluster="east")).job
+    tasks = tuple(msgspec.structs.replace(array, name=f"{array.name}_{index}") for index in range(3))
+    monkeypatch.setattr(east, "jobs", lambda query: Listing(items=tasks))
+    assert {job.name for job in pool.jobs(JobQuery(tasks=True)).items} == {task.name for task in tasks}
 
 
 def test_tiers_of_the_profile_reach_nodes_and_clusters() -> None:
