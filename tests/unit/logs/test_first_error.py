@@ -37,7 +37,7 @@ def log(*texts: bytes, before: bytes = b"") -> MemoryLog:
 
 def test_the_last_traceback_is_found_whole() -> None:
     other = b"Traceback (most recent call last):\n  File x\nKeyError: 'first'"
-    assert b"".join(excerpt(log(other, b"went on", _TRACEBACK, b"bye"))) == _TRACEBACK + b"\n\n"
+    assert b"".join(excerpt(log(other, b"went on", _TRACEBACK))) == _TRACEBACK + b"\n\n"
 
 
 def test_a_chain_is_kept_together() -> None:
@@ -45,7 +45,7 @@ def test_a_chain_is_kept_together() -> None:
 
 
 def test_a_prefix_before_every_line_does_not_matter() -> None:
-    out = b"".join(excerpt(log(b"start", _CHAIN, b"end", before=b"[rank3]: "), b"[3] "))
+    out = b"".join(excerpt(log(b"start", _CHAIN, before=b"[rank3]: "), b"[3] "))
     assert out == b"".join(b"[3] [rank3]: " + line + b"\n" for line in _CHAIN.split(b"\n")) + b"\n"
 
 
@@ -57,3 +57,8 @@ def test_it_comes_before_the_log() -> None:
     one = log(b"start", _TRACEBACK)
     out = b"".join(rendered([one], LogQuery(first_error=True), threading.Event()))
     assert out.startswith(_TRACEBACK + b"\n\nstart\n")
+
+
+def test_an_error_without_a_traceback_is_found_too() -> None:
+    out = b"".join(excerpt(log(b"start", b"job.sh: line 3: 12345 Killed                  python train.py")))
+    assert out == b"job.sh: line 3: 12345 Killed                  python train.py\n\n"
