@@ -10,12 +10,12 @@ from gpuctl.base.errors import ConflictError, InvalidInput, NotKeptHere, Problem
 from gpuctl.clusters.local import control, settle
 from gpuctl.clusters.local.launchplan import Request
 from gpuctl.clusters.local.lookup import Found
-from gpuctl.clusters.local.store import Database, jobs, launches, tasks
+from gpuctl.clusters.local.store import Database, attempts, jobs, launches, tasks
 from gpuctl.clusters.local.store.launches import Launch
-from gpuctl.clusters.local.store.rows import encode
+from gpuctl.clusters.local.store.rows import NO_TASK, encode
 from gpuctl.model.ask import JobChange
 from gpuctl.model.job import State
-from gpuctl.model.reason import Reason
+from gpuctl.model.reason import Evidence, Reason
 
 LONGEST_SECONDS = 10 * 366 * 86400
 
@@ -43,6 +43,8 @@ def stop(database: Database, found: Found, *, grace_seconds: int | None) -> bool
             asked = connection.execute("SELECT stop_asked FROM jobs WHERE id = ?", (found.job_id,)).fetchone()[0]
             connection.execute("UPDATE jobs SET stop_asked = 1 WHERE id = ?", (found.job_id,))
             if not asked:
+                seen = Evidence(code="cancelled", text=f"cancelled by {me}", at=clock.from_unix(now), data={"by": me}, source="store")
+                attempts.evidence(connection, found.job_id, NO_TASK, 0, seen)
                 jobs.event(connection, found.job_id, "cancelled", at=now, text=f"by {me}")
             if living is None:
                 settle.cancel(connection, found.job_id, by=me, at=now)

@@ -369,6 +369,7 @@ class LocalCluster:
 
     def keep(self) -> None:
         """Be the keeper until nothing waits (see ``keeper``)."""
+        heal.sweep(self._database, now=clock.now().timestamp())
         held = Tickets(self._machine.locks)
         try:
             keeper.Keeper(self._rounds, self._database.paths, tickets=held).run()

@@ -109,14 +109,15 @@ def _lose(connection: sqlite3.Connection, launch: Launch, died: Died, *, asked: 
 
 
 def sweep(database: Database, *, now: float) -> None:
-    """Remove directories of submissions that were killed before they were accepted."""
-    for entry in os.scandir(database.paths.jobs):
+    """Remove directories of submissions that were killed before they were accepted, with the environment sealed in them."""
+    there = set(os.listdir(database.paths.jobs))  # before the store is asked: a job that is accepted meanwhile is not among them
+    with database.read() as connection:
+        there.difference_update(jobs.every_id(connection))
+    for job_id in there:
+        path = database.paths.job(job_id)
         with contextlib.suppress(OSError):
-            if now - entry.stat(follow_symlinks=False).st_mtime < STRAY_SECONDS:
-                continue
-            with database.read() as connection:
-                if jobs.state(connection, entry.name) is None:
-                    shutil.rmtree(entry.path)
+            if now - os.stat(path).st_mtime > STRAY_SECONDS:
+                shutil.rmtree(path)
 
 
 def _tail(path: str) -> str:

@@ -147,9 +147,9 @@ def _conditions(query: JobQuery, *, now: float) -> tuple[str, list[Any]]:
     return "".join(f" AND {part}" for part in parts), values
 
 
-def unfinished_ids(connection: sqlite3.Connection) -> list[str]:
-    """Ids of all jobs that are not final, oldest first."""
-    return [each[0] for each in connection.execute("SELECT id FROM jobs WHERE ended_at IS NULL ORDER BY submitted_at, id")]
+def every_id(connection: sqlite3.Connection) -> set[str]:
+    """Ids of all jobs there are."""
+    return {each[0] for each in connection.execute("SELECT id FROM jobs")}
 
 
 def finish(connection: sqlite3.Connection, job_id: str, final: State, *, at: float, how: Exit | None, reason: Reason | None) -> bool:
