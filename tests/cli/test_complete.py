@@ -95,3 +95,21 @@ def test_wrong_calls_print_no_names(run: Any, args: list[str]) -> None:
 def test_nowhere_to_keep_names(run: Any) -> None:
     outcome = run(full(), "_complete", "jobs", "ll", env={"XDG_CACHE_HOME": "/proc/nowhere"})
     assert (outcome.code, outcome.out, outcome.err) == (0, "llama-k3f9\n", "")
+
+
+def test_a_new_name_comes_first_and_makes_nothing_look_fresh(run: Any, home: Any) -> None:
+    import io
+
+    from gpuctl.cli import remembered
+    from gpuctl.cli.session import Session
+
+    env = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    session = Session(out=io.StringIO(), err=io.StringIO(), stdin=io.StringIO(), env=env, cwd="/", now=lambda: NOW)
+    remembered.add(session, "jobs", "alone-k3f9")
+    assert remembered.recall(session, "jobs") == ([], None)  # one name is no list
+    run(full(), "jobs")
+    age_cache(home, 100)
+    remembered.add(session, "jobs", "new-k3f9")
+    names, age = remembered.recall(session, "jobs")
+    assert names == ["new-k3f9", "llama-k3f9", "lint-x2k9", "prep-b7b7"]
+    assert age == pytest.approx(100.0)

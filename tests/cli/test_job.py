@@ -150,3 +150,14 @@ def test_why_for_programs(run: Any) -> None:
     assert [fact["code"] for fact in shown["evidence"]] == ["cuda-oom", "exit-code"]
     assert run(explained(), "why", "-o", "name").out == "job/train-k3f9\n"
     assert run(explained(), "why", "-o", "jsonpath=.reason.code").out == "cuda-oom\n"
+
+
+def test_an_array_of_thousands_stays_a_page(run: Any) -> None:
+    attempts = tuple(Attempt(number=1, task=index, cluster="local", state=State.SUCCEEDED) for index in range(1000))
+    timeline = tuple(TimelineEvent(at=ago(minutes=1), what="ended", text=f"task {index}") for index in range(1000))
+    out = run(RecordingPool([make_job(attempts=attempts, timeline=timeline)]), "job").out
+    assert len(out.splitlines()) < 110
+    assert "  ... 960 more; -o json shows all\n" in out
+    assert "  ... 960 before; -o json shows all\n" in out
+    assert out.rstrip().endswith("task 999")
+    assert len(json.loads(run(RecordingPool([make_job(attempts=attempts)]), "job", "-o", "json").out)["attempts"]) == 1000
