@@ -80,6 +80,7 @@ def save(epoch: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> None
     directory = os.environ.get("GPUCTL_CHECKPOINT_DIR")
     if directory:
         target = Path(directory) / "latest.pt"
+        target.parent.mkdir(parents=True, exist_ok=True)
         torch.save({"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, target.with_suffix(".new"))
         target.with_suffix(".new").replace(target)
 

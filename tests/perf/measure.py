@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -45,16 +46,19 @@ def run(env: Mapping[str, str], *argv: str, ok: Sequence[int] = (0,)) -> str:
     return done.stdout
 
 
-def seconds(argv: Sequence[str], env: Mapping[str, str]) -> float:
-    """Wall time of one run."""
+def seconds(argv: Sequence[str], env: Mapping[str, str]) -> tuple[float, float]:
+    """Wall time and processor time of one run, its children's included. The second is what a busy machine leaves alone."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     subprocess.run(argv, env=env, cwd=env["HOME"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
-    return time.perf_counter() - began
+    wall = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def ratios(cases: Sequence[Case], env: Mapping[str, str]) -> None:
     """Print each case against an empty Python. All take turns, so that a busy moment meets all of them; the median is taken."""
-    taken: dict[str, list[float]] = {case.name: [] for case in cases}
+    taken: dict[str, list[tuple[float, float]]] = {case.name: [] for case in cases}
     empty = []
     for case in cases:
         seconds(case.argv, env)  # compiled files, page cache
@@ -62,12 +66,17 @@ def ratios(cases: Sequence[Case], env: Mapping[str, str]) -> None:
         empty.append(seconds(PASS, env))
         for case in cases:
             taken[case.name].append(seconds(case.argv, env))
-    base = statistics.median(empty)
-    line(f"python -c pass ({ROUNDS} rounds)", f"{base * 1000:.0f} ms", "1.0x")
+    base_wall, base_cpu = _middle(empty)
+    line("", "wall", "ratio", "cpu ratio")
+    line(f"python -c pass ({ROUNDS} rounds)", f"{base_wall * 1000:.0f} ms", "1.0x", "1.0x")
     for case in cases:
-        median = statistics.median(taken[case.name])
+        wall, cpu = _middle(taken[case.name])
         budget = f"of {case.budget:g}" if case.budget is not None else ""
-        line(case.name, f"{median * 1000:.0f} ms", f"{median / base:.1f}x", budget)
+        line(case.name, f"{wall * 1000:.0f} ms", f"{wall / base_wall:.1f}x", f"{cpu / base_cpu:.1f}x", budget)
+
+
+def _middle(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return statistics.median(wall for wall, _ in pairs), statistics.median(cpu for _, cpu in pairs)
 
 
 def line(name: str, *figures: str) -> None:
