@@ -44,21 +44,40 @@ _DECODER = msgspec.json.Decoder(Entry)
 
 
 class Journal:
-    """The writing end. One per supervisor; not for several processes at once."""
+    """The writing end. One per supervisor; not for several processes at once.
+
+    A full disk must not end a job: entries that cannot be written wait in memory, in order, and go with the next one that can.
+    """
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._seq = 0
+        self._unwritten = b""
 
     def write(self, what: What, *, task: int | None = None, attempt: int | None = None, rank: int | None = None, **data: Any) -> Entry:
-        """Append one entry; it is in the kernel's hands when this returns (a kill -9 cannot lose it, a power cut can)."""
+        """Append one entry; unless it is ``waiting``, a kill -9 cannot lose it any more (a power cut can)."""
         self._seq += 1
         entry = Entry(seq=self._seq, at=time.time(), what=what, task=task, attempt=attempt, rank=rank, data=data)
-        os.write(self._fd, _ENCODER.encode(entry) + b"\n")
+        self._unwritten += _ENCODER.encode(entry) + b"\n"
+        self.flush()
         return entry
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are entries that could not be written yet."""
+        return bool(self._unwritten)
+
+    def flush(self) -> None:
+        """Write what waits, as far as there is room. What was written of an entry counts once its end is."""
+        while self._unwritten:
+            try:
+                written = os.write(self._fd, self._unwritten)
+            except OSError:
+                return
+            self._unwritten = self._unwritten[written:]
+
     def close(self) -> None:
-        """Close the file; further writes raise OSError."""
+        """Close the file; what still waits is lost."""
         os.close(self._fd)
 
 

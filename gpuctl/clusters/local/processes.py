@@ -29,6 +29,7 @@ RESIDENT = "GPUCTL_RESIDENT"
 _RESIDENT_MODULES = (b"gpuctl.clusters.local.keeper", b"gpuctl.clusters.local.supervisor")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_HAS_PROC = os.path.exists("/proc/self/stat")
 
 
 class Process(NamedTuple):
@@ -75,13 +76,23 @@ def look(pid: int) -> Process | None:
 
 
 def table() -> dict[int, Process]:
-    """Every process of the machine by pid; empty where there is no /proc."""
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        return {}
-    rows = (look(int(name)) for name in names if name.isdigit())
+    """Every process of the machine by pid."""
+    if not _HAS_PROC:
+        return _table_of_ps()
+    rows = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())
     return {row.pid: row for row in rows if row is not None}
+
+
+def _table_of_ps() -> dict[int, Process]:
+    """For systems without /proc (macOS): no start times there, and no environments, so descent alone tells whose a process is."""
+    import subprocess
+
+    done = subprocess.run(["ps", "-axo", "pid=,ppid=,pgid=,state=,rss="], capture_output=True, text=True, check=False)
+    rows = {}
+    for line in done.stdout.splitlines():
+        pid, ppid, group, state, rss = line.split()[:5]
+        rows[int(pid)] = Process(int(pid), int(ppid), state[0], int(group), 0, 0, int(rss) << 10, 1)
+    return rows
 
 
 def environment(pid: int) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import json
 import os
 import secrets
 import signal
@@ -179,7 +180,7 @@ class Bench:
             os.close(descriptor)
         given = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **(env or {})}
         with os.fdopen(env_write, "wb") as pipe:
-            pipe.write(msgspec.json.encode(given))
+            pipe.write(json.dumps(given).encode())
         started = Supervised(whole, process, locks)
         self.started.append(started)
         return started

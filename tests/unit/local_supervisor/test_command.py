@@ -198,3 +198,22 @@ def test_the_time_limit_cuts(bench: Bench) -> None:
     assert job.entries("task-ended")[0].data == {"state": "cut", "signal": int(signal.SIGTERM)}
     assert job.evidence()["time-limit"].data["data"] == {"limit": "1"}
     assert job.entries("stopping")[0].data["why"] == "time-limit"
+
+
+def test_an_environment_that_is_no_utf8_arrives_as_it_was(bench: Bench) -> None:
+    job = bench.launch(JobSpec(command=("sh", "-c", "printf %s $ODD")), env={"ODD": os.fsdecode(b"\xff\xfe")})
+    job.wait()
+    assert job.log(streams="o") == b"\xff\xfe"
+
+
+def test_an_environment_that_cannot_be_passed_on_is_told(bench: Bench) -> None:
+    job = bench.launch(JobSpec(command=("true",)), env={"NULL": "a\0b"})
+    job.wait()
+    assert job.entries("task-ended")[0].data == {"state": "failed", "code": 126}
+    assert "null byte" in job.evidence()["start-failed"].data["text"]
+
+
+def test_a_working_directory_that_is_gone_is_told(bench: Bench) -> None:
+    job = bench.launch(JobSpec(command=("true",)), workdir="/no/such/place")
+    job.wait()
+    assert job.evidence()["start-failed"].data["text"] == "cannot enter /no/such/place: No such file or directory"

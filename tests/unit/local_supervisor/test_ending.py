@@ -194,3 +194,18 @@ def test_tasks_named_in_a_stop_end_and_the_others_go_on(bench: Bench) -> None:
     job.ask(Request(what="stop", tasks=(0, 1)))
     job.wait(timeout=8)
     assert {entry.task: entry.data["state"] for entry in job.entries("task-ended")} == {0: "cancelled", 1: "cancelled", 2: "succeeded"}
+
+
+def test_without_a_cgroup_it_ends_as_well(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = bench.base / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("from gpuctl.clusters.local import cgroup\ncgroup.base = lambda: None\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    bench.script("deaf.py", STUBBORN)
+    text = f"setsid {sys.executable} $PWD/deaf.py & env -i setsid {sys.executable} $PWD/deaf.py & sleep 0.5; exit 3"
+    job = bench.launch(JobSpec(command=("sh", "-c", text)), grace=1)
+    job.wait(timeout=8)
+    assert job.entries("supervisor")[0].data["cgroup"] is None
+    assert job.entries("task-ended")[0].data == {"state": "failed", "code": 3}
+    deaf = [row for row in processes.table().values() if not row.dead and f"{job.plan.workdir}/" in _command(row.pid)]
+    assert deaf == []

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,8 +15,8 @@ from gpuctl.clusters.local.supervisor.values import Found, Main
 from gpuctl.model.spec import Kind
 from gpuctl.policy import logerrors
 
-_KERNEL_OOM = re.compile(r"Killed process (\d+) \((.*?)\)")
-_KERNEL_CGROUP = re.compile(r"oom-kill:.*task_memcg=([^,]*),task=([^,]*),pid=(\d+)")
+_KERNEL_OOM = re.compile(r"Killed process (?P<pid>\d+) \((?P<process>.*?)\)(?:.*anon-rss:(?P<used>\d+)kB)?")
+_KERNEL_CGROUP = re.compile(r"oom-kill:.*task_memcg=(?P<group>[^,]*),task=[^,]*,pid=(?P<pid>\d+)")
 _MOST = 8
 
 
@@ -124,45 +124,63 @@ def _out_of_memory(case: Case, ends: Sequence[RankStatus]) -> list[Found]:
     killed: dict[int, int | None] = {end.pid: end.rank for end in ends if end.status == -signal.SIGKILL and end.pid is not None}
     killed.update({main.process.pid: main.start.rank for main in case.mains if main.status == -signal.SIGKILL})
     name = os.path.basename(case.group) if case.group is not None else None
-    found = [
-        Found(code="oom-killed", text=line, source="kernel", rank=killed.get(pid), data={"pid": str(pid)})
-        for line, pid, memory_group in kernel_kills(case.started_at)
-        if pid in killed or (name is not None and name in memory_group)
-    ]
+    found = []
+    for kill in kernel_kills(_kernel_log(), since=case.started_at, boot=_boot_time()):
+        if kill.pid in killed or (name is not None and name in kill.group):
+            data = {"pid": str(kill.pid), "process": kill.process, **({"used": str(kill.used)} if kill.used is not None else {})}
+            found.append(Found(code="oom-killed", text=kill.line, source="kernel", rank=killed.get(kill.pid), data=data))
     if not found and case.group is not None and (count := cgroup.oom_kills(case.group)):
         rank = next(iter(killed.values()), None)
         found.append(Found(code="oom-killed", text=f"the kernel killed {count} processes of the job's cgroup", source="cgroup", rank=rank))
     return found
 
 
-def kernel_kills(since: float) -> list[tuple[str, int, str]]:
-    """Processes that the kernel killed for want of memory since a UNIX time: its line, pid and memory cgroup. Empty if unreadable."""
+class Kill(msgspec.Struct, frozen=True, kw_only=True):
+    """One process that the kernel killed for want of memory: its line, its name, resident bytes, and the memory cgroup it was in."""
+
+    line: str
+    pid: int
+    process: str
+    used: int | None = None
+    group: str = ""
+
+
+def kernel_kills(records: Iterable[str], *, since: float, boot: float) -> list[Kill]:
+    """Kills since a UNIX time among records of /dev/kmsg (``priority,number,microseconds since boot,flags;text``)."""
+    groups: dict[int, str] = {}
+    kills = []
+    for record in records:
+        head, _, text = record.partition(";")
+        fields = head.split(",")
+        if len(fields) < 3 or not fields[2].isdigit() or boot + int(fields[2]) / 1e6 < since - 1:
+            continue
+        line = text.split("\n", 1)[0]
+        if match := _KERNEL_CGROUP.search(line):
+            groups[int(match["pid"])] = match["group"]
+        elif match := _KERNEL_OOM.search(line):
+            pid, used = int(match["pid"]), match["used"]
+            group = groups.get(pid, "")
+            kills.append(Kill(line=line, pid=pid, process=match["process"], used=int(used) << 10 if used else None, group=group))
+    return kills
+
+
+def _kernel_log() -> Iterator[str]:
+    """Every record that the kernel still has, if this user may read them."""
     try:
         descriptor = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return []
-    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0
-    groups: dict[int, str] = {}
-    kills = []
+        return
     try:
         while True:
             try:
-                record = os.read(descriptor, 1 << 14).decode("utf-8", "replace")
-            except BlockingIOError:
-                break
-            except OSError as error:
-                if error.errno == 32:  # EPIPE: records were overwritten while we read
-                    continue
-                break
-            head, _, text = record.partition(";")
-            fields = head.split(",")
-            if len(fields) < 3 or not fields[2].isdigit() or boot + int(fields[2]) / 1e6 < since - 1:
-                continue
-            line = text.split("\n", 1)[0]
-            if match := _KERNEL_CGROUP.search(line):
-                groups[int(match[3])] = match[1]
-            elif match := _KERNEL_OOM.search(line):
-                kills.append((line, int(match[1])))
+                yield os.read(descriptor, 1 << 14).decode("utf-8", "replace")
+            except BrokenPipeError:
+                continue  # records were overwritten while we read
+            except OSError:
+                return
     finally:
         os.close(descriptor)
-    return [(line, pid, groups.get(pid, "")) for line, pid in kills]
+
+
+def _boot_time() -> float:
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0

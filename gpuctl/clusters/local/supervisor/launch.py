@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LOOK = 0.5
 """Seconds between looks at the control file."""
 _WAKE_EVERY = 1.0
+_PATIENCE = 3600.0
+"""Seconds that a supervisor waits at its end for room on a full disk."""
 
 
 class _Place:
@@ -101,11 +103,15 @@ class Launch:
         self.journal.write("supervisor", pid=os.getpid(), start=me.start if me else None, boot=_boot_id(), cgroup=self.group)
         for slot in plan.slots:
             self._add(slot)
-        files.private_directory(plan.scratch)
         nodes = os.path.join(plan.scratch, "nodes")
-        with open(nodes, "w", encoding="utf-8") as file:
-            file.write(f"{plan.node}\n" * plan.spec.nodes)
-        self.launch_env = {**self.launch_env, "GPUCTL_NODEFILE": nodes}
+        try:
+            files.private_directory(plan.scratch)
+            with open(nodes, "w", encoding="utf-8") as file:
+                file.write(f"{plan.node}\n" * plan.spec.nodes)
+        except OSError as error:
+            self.journal.write("note", text=f"no GPUCTL_NODEFILE: {error}")
+        else:
+            self.launch_env = {**self.launch_env, "GPUCTL_NODEFILE": nodes}
 
     def _load_the_rest(self) -> None:
         """Load, once the job runs, what is needed later: gpuctl may be upgraded or removed before. Then sign the device locks."""
@@ -177,6 +183,7 @@ class Launch:
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK
+            self.journal.flush()
             if self._shutdown and self._stopping is None:
                 self._shut_down()
             for request in self._requests.read():
@@ -337,10 +344,18 @@ class Launch:
         for place in self._places:
             place.give_back()
         self.journal.write("ended")
+        self._wait_for_room()
         self.journal.close()
         os.close(self.plan.alive_fd)
         if not self._wake() and self.plan.keeper_argv:
             self._start_keeper()
+
+    def _wait_for_room(self) -> None:
+        """The last words are worth waiting for: without them the job counts as lost."""
+        until = time.monotonic() + _PATIENCE
+        while self.journal.waiting and time.monotonic() < until:
+            time.sleep(_LOOK)
+            self.journal.flush()
 
     def sweep(self, grace: float) -> None:
         """End whatever of the launch is left and belongs to no task any more; returns when nothing is."""

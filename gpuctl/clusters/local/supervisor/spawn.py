@@ -59,6 +59,8 @@ def spawn(argv: Sequence[str], *, env: Mapping[str, str], cwd: str, stdin: int, 
     words = list(argv)
     try:
         return _posix_spawn(file, words, env, actions)
+    except ValueError as error:
+        raise CannotStart(f"{argv[0]}: its arguments or environment cannot be passed on: {error}", status=126) from None
     except OSError as error:
         if error.errno == errno.ENOEXEC:
             # A text file without a #! line: what every shell does with it.

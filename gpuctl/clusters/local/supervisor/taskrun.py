@@ -87,9 +87,9 @@ class TaskRun:
         def node_env(node: int, *, devices: bool = True) -> dict[str, str]:
             return environment.of_node(task_env, node, self._pods[node] if node < len(self._pods) else (), shown=devices)
 
-        files.private_directory(self._scratch)
         context = TaskContext(plan=plan, task=self.task, pods=self._pods, env=task_env, scratch=self._scratch, node_env=node_env)
         try:
+            files.private_directory(self._scratch)
             self._steps = list(kinds.steps(context))
         except CannotStart as error:
             self._cannot_start(error)
