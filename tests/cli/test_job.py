@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gpuctl.base.errors import UnavailableError
 from gpuctl.model.job import Attempt, Code, Exit, Job, Pod, RankEnd, State, TimelineEvent
 from gpuctl.model.reason import Evidence, Explanation, Reason
 from gpuctl.model.spec import Dependency, JobSpec, VolumeMount
@@ -161,3 +162,17 @@ def test_an_array_of_thousands_stays_a_page(run: Any) -> None:
     assert "  ... 960 before; -o json shows all\n" in out
     assert out.rstrip().endswith("task 999")
     assert len(json.loads(run(RecordingPool([make_job(attempts=attempts)]), "job", "-o", "json").out)["attempts"]) == 1000
+
+
+def test_the_page_of_a_failed_job_says_why_also_if_the_job_does_not(run: Any) -> None:
+    bare = msgspec.structs.replace(failed_job(), reason=None)
+    known = RecordingPool([bare], explanation=Explanation(reason=REASON))
+    assert f"  why        {REASON.sentence}\n" in run(known, "job").out
+    assert known.asked("explain") == [("train-k3f9",)]
+    unknown = RecordingPool([bare], errors={"explain": UnavailableError("its cluster is away")})
+    page = run(unknown, "job")
+    assert page.code == 0
+    assert "  why " not in page.out
+    for quiet in (RecordingPool([bare]), RecordingPool([make_job()])):
+        run(quiet, "job", "-o", "json" if quiet.known["train-k3f9"].final else "table")
+        assert quiet.asked("explain") == []

@@ -1,12 +1,13 @@
 """``gpuctl job``."""
 
+from gpuctl.base.errors import GpuctlError
 from gpuctl.cli import asking, watching
 from gpuctl.cli.out import jobtext
 from gpuctl.cli.out.columns import job as columns
 from gpuctl.cli.result import One, Result
 from gpuctl.cli.session import Session
 from gpuctl.cli.verb import Verb
-from gpuctl.model.job import Job
+from gpuctl.model.job import Job, State
 
 
 def run(
@@ -37,10 +38,22 @@ def _one(session: Session, found: Job) -> One:
     return One(
         kind="Job",
         item=found,
-        text=lambda context: jobtext.render(found, context, wrap=session.out_tty),
+        text=lambda context: jobtext.render(found, context, wrap=session.out_tty, why=_why(session, found)),
         name=columns.name,
         columns=columns.COLUMNS,
     )
+
+
+def _why(session: Session, found: Job) -> str | None:
+    """The sentence of ``gpuctl why``, for a page that a person reads: asked for where the job itself does not carry it."""
+    if found.reason is not None and found.reason.sentence:
+        return found.reason.sentence
+    if found.state.active or found.state is State.SUCCEEDED:
+        return None
+    try:
+        return session.pool.explain(found.name).reason.sentence
+    except GpuctlError:  # the page stands without it
+        return None
 
 
 VERB = Verb(run=run, examples=("gpuctl job", "gpuctl job llama-k3f9 -o jsonpath=.exit.code"))

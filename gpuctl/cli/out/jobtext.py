@@ -19,9 +19,10 @@ _MOST = 40
 """Rows of attempts and of the timeline that a page shows."""
 
 
-def render(job: Job, context: Context, *, wrap: bool) -> str:
+def render(job: Job, context: Context, *, wrap: bool, why: str | None = None) -> str:
     """The whole page. ``wrap``: break long sentences at 80 columns (a terminal); piped, each fact stays one line."""
-    parts = [_head(job, context), *(_fact(label, value, wrap=wrap) for label, value in _facts(job, context))]
+    facts = [("why", why), *_facts(job, context)] if why else list(_facts(job, context))
+    parts = [_head(job, context), *(_fact(label, value, wrap=wrap) for label, value in facts)]
     if job.attempts:
         items = sorted(job.attempts, key=lambda attempt: (-1 if attempt.task is None else attempt.task, attempt.number))
         shown = [column for column in _ATTEMPTS if column.name != "TASK" or any(item.task is not None for item in items)]
@@ -54,8 +55,6 @@ def _head(job: Job, context: Context) -> str:
 
 def _facts(job: Job, context: Context) -> Iterator[tuple[str, str]]:
     spec = job.spec
-    if job.reason is not None and job.reason.sentence:
-        yield "why", job.reason.sentence
     yield "runs", f"{spec.kind} {columns.shape(spec)}: {columns.program(spec)}"
     if job.tasks is not None:
         yield "tasks", _tasks(job)

@@ -25,7 +25,7 @@ def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str
         parts.append("\nAlso\n")
         for note in found.also:
             parts.append(_block(f"{_sentence(note)}{f'; {note.advice}' if note.advice else ''}", "  ", wrap=wrap))
-            parts += [f"  $ {note.command}\n"] if note.command else []
+            parts += [f"  $ {note.command}\n"] if note.command and note.command != reason.command else []
     return "".join(parts)
 
 
