@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpuctl.clusters.local import processes
+from gpuctl.clusters.local import cgroup, processes
 from gpuctl.clusters.local.launchplan import Task
 from gpuctl.model.spec import JobSpec
 from tests.unit.local_supervisor.harness import Bench, Supervised, until
@@ -162,3 +162,13 @@ def _words(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+def test_a_cgroup_that_was_never_told_of_is_removed(bench: Bench) -> None:
+    """Killed between making its cgroup and its first entry: whoever reaps finds the cgroup by its name."""
+    made = cgroup.enter("ffffffffffff", 1)
+    if made is None:
+        pytest.skip("no cgroup can be made here")
+    assert cgroup.leave()
+    assert processes.reap("ffffffffffff", 1) == 0
+    assert not os.path.exists(made)

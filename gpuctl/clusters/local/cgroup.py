@@ -85,6 +85,15 @@ def enter(job_id: str, launch: int) -> str | None:
     return directory
 
 
+def existing(job_id: str, launch: int) -> str | None:
+    """The cgroup of a launch as this process would have made it, if it is there (a supervisor may die before it can say that it has one)."""
+    above = base()
+    if above is None:
+        return None
+    directory = os.path.join(above, f"{PREFIX}{job_id}-{launch}")
+    return directory if os.path.isdir(directory) else None
+
+
 def leave() -> bool:
     """Move this process out of whatever launch's cgroup it is in; whether it is outside now."""
     own = _own()

@@ -233,6 +233,7 @@ def reap(job_id: str, launch: int, *, group: str | None = None, timeout: float =
     Raises:
         TimeoutError: some could not be killed within ``timeout`` seconds (stuck in the kernel); the message names their pids.
     """
+    group = group or cgroup.existing(job_id, launch)
     killed: set[tuple[int, int]] = set()
     deadline = time.monotonic() + timeout
     pause = 0.002

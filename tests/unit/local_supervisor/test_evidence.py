@@ -14,9 +14,9 @@ from gpuctl.clusters.local.supervisor.spawn import locate
 
 KERNEL = [
     "6,1,1000000,-;something else",
-    "4,2,9000000,-;oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,global_oom,task_memcg=/old,task=python,pid=41,uid=7",
+    "4,2,9000000,-;oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,global_oom,task_memcg=/old,task=python,pid=41",
     "3,3,9000001,-;Out of memory: Killed process 41 (python) total-vm:9kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB, UID:7 pgtables:1kB",
-    "4,4,20000000,-;oom-kill:constraint=CONSTRAINT_MEMCG,cpuset=/,oom_memcg=/x,task_memcg=/u/gpuctl-job-abc-1,task=a (b),pid=42,uid=7\n SUBSYSTEM=x",
+    "4,4,20000000,-;oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/x,task_memcg=/u/gpuctl-job-abc-1,task=a (b),pid=42\n SUBSYSTEM=x",
     "3,5,20000001,-;Memory cgroup out of memory: Killed process 42 (a (b) total-vm:9kB, anon-rss:2048kB, file-rss:0kB",
     "nonsense",
 ]
@@ -150,6 +150,8 @@ def test_a_cgroup_of_another_job_is_left_by_its_base(tmp_path: Path, monkeypatch
     assert (outer / "gpuctl-job-def-2" / "cgroup.procs").read_text() == "0"
     (outer / "gpuctl-job-def-2" / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
     assert cgroup.oom_kills(entered) == 2
+    assert cgroup.existing("def", 2) == entered
+    assert cgroup.existing("def", 4) is None
     monkeypatch.setattr(cgroup, "_own", lambda: "/elsewhere")
     assert cgroup.base() is None
     assert cgroup.enter("def", 3) is None
