@@ -86,7 +86,7 @@ def enter(job_id: str, launch: int) -> str | None:
 
 
 def existing(job_id: str, launch: int) -> str | None:
-    """The cgroup of a launch as this process would have made it, if it is there (a supervisor may die before it can say that it has one)."""
+    """The cgroup of a launch, if it is where this process would have made it (a supervisor may die before it can name it)."""
     above = base()
     if above is None:
         return None
