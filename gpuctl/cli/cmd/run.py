@@ -13,7 +13,7 @@ from gpuctl.model.job import Job
 FLAGS = (*table.DESCRIBING, *table.FROM_FILE, *table.REQUEST, *table.TIMEOUT)
 
 
-@takes(FLAGS, words="-- COMMAND... | SCRIPT [ARGS]...")
+@takes(FLAGS)
 def run(session: Session, given: Given) -> Result:
     """Submit a job, show what it writes, and end with its exit code.
 
