@@ -1,4 +1,7 @@
-"""This machine behind the Cluster port: opens the store on first use and hands each call to the module that knows how."""
+"""This machine behind the Cluster port: opens the store on first use and hands each call to the module that knows how.
+
+What a listing or a submit does not need is imported where it is used.
+"""
 
 import os
 import threading
@@ -8,29 +11,10 @@ from functools import cached_property
 from gpuctl import __version__
 from gpuctl.base import clock
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, Problem, nearest
-from gpuctl.clusters.local import (
-    access,
-    alive,
-    change,
-    checks,
-    explaining,
-    forward,
-    heal,
-    ingest,
-    keeper,
-    lookup,
-    paths,
-    recover,
-    rounds,
-    top,
-    usage,
-    views,
-    waiting,
-)
+from gpuctl.clusters.local import alive, change, heal, ingest, keeper, lookup, paths, recover, rounds, spawn, views, waiting
 from gpuctl.clusters.local.inventory import Machine
 from gpuctl.clusters.local.launch import Intake
 from gpuctl.clusters.local.logs.layout import LogName
-from gpuctl.clusters.local.logs.reader import logs as read_logs
 from gpuctl.clusters.local.lookup import Found
 from gpuctl.clusters.local.snapshot import gather, queue_job_of
 from gpuctl.clusters.local.starting import Surroundings
@@ -42,7 +26,6 @@ from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, 
 from gpuctl.model.job import FINAL, Job, State
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.reason import Explanation
-from gpuctl.policy.explain import explain
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
 from gpuctl.port.stream import RankLog, Stop
@@ -166,12 +149,16 @@ class LocalCluster:
 
     def usage(self, query: JobQuery) -> Listing[UsageRow]:
         """GPU-seconds by user, day and state."""
+        from gpuctl.clusters.local import usage
+
         self._refresh()
         with self._database.read() as connection:
             return Listing(items=usage.rows(connection, query, cluster=self._name))
 
     def top(self, ref: str | None) -> Listing[Sample]:
         """What running jobs use; each rank of one job."""
+        from gpuctl.clusters.local import top
+
         self._refresh()
         wanted = self._find(ref).job_id if ref is not None else None
         with self._database.read() as connection:
@@ -185,6 +172,8 @@ class LocalCluster:
 
     def checks(self) -> Sequence[Check]:
         """What ``gpuctl doctor`` shows of this machine."""
+        from gpuctl.clusters.local import checks
+
         return checks.lines(root=self._state_root, machine=self._machine, open_store=lambda: self._database)
 
     # -- jobs ---------------------------------------------------------------------------------------------------------------------
@@ -229,6 +218,9 @@ class LocalCluster:
 
     def explain(self, ref: str) -> Explanation:
         """Why it stands where it stands."""
+        from gpuctl.clusters.local import explaining
+        from gpuctl.policy.explain import explain
+
         self._refresh()
         found = views.require_one(self._find(ref), what="explain")
         task = self._task(found)
@@ -269,6 +261,8 @@ class LocalCluster:
 
     def logs(self, ref: str, query: LogQuery) -> Sequence[RankLog]:
         """The logs that the query selects."""
+        from gpuctl.clusters.local.logs.reader import logs as read_logs
+
         self._refresh()
         found = self._find(ref)
         task = query.task if query.task is not None else self._task(found)
@@ -313,17 +307,23 @@ class LocalCluster:
 
     def exec(self, ref: str, target: ExecTarget, argv: Sequence[str], *, tty: bool) -> int:
         """Run a program inside; it has this terminal whatever ``tty`` says, for it is our own child."""
+        from gpuctl.clusters.local import access
+
         job, launch = self._running(ref, what="enter")
         return access.run(self._database.paths, job, launch, target, argv)
 
     def copy_out(self, ref: str, path: str, destination: str) -> int:
         """Copy out of the job's directory; bytes written."""
+        from gpuctl.clusters.local import access
+
         job = self._whole(self._find(ref)._replace(tasks=None))
         assert job.code is not None
         return access.copy_out(job.code, job.name, path, destination)
 
     def forward(self, ref: str, *, remote: str, local_port: int | None, stop: Stop) -> Iterable[Forward]:
         """Yield the address, and keep it."""
+        from gpuctl.clusters.local import forward
+
         job, launch = self._running(ref, what="forward a port of")
         there = forward.listening(launch.job, launch.number, group=launch.cgroup)
         target = forward.find(job.name, remote, there)
@@ -370,11 +370,14 @@ class LocalCluster:
     def keep(self) -> None:
         """Be the keeper until nothing waits (see ``keeper``)."""
         heal.sweep(self._database, now=clock.now().timestamp())
+        database = self._database
         held = Tickets(self._machine.locks)
         try:
-            keeper.Keeper(self._rounds, self._database.paths, tickets=held).run()
+            go_on = keeper.Keeper(self._rounds, database.paths, tickets=held, stale=lambda: database.stale).run()
         finally:
             held.close()
+        if go_on:
+            spawn.start(self._around.keeper_argv, environ=self._environ, log=database.paths.keeper_log)
 
     def close(self) -> None:
         """Let go of the store; jobs go on. Used again, it opens anew."""

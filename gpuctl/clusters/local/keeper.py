@@ -16,7 +16,7 @@ import os
 import selectors
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gpuctl.base import clock
 from gpuctl.base.errors import GpuctlError
@@ -39,15 +39,23 @@ def argv(*, state: str, cluster: str, options: Mapping[str, str]) -> tuple[str, 
 
 
 class Keeper:
-    """The loop. ``tickets`` are ours in the line of all users."""
+    """The loop.
 
-    def __init__(self, rounds: Rounds, paths: StatePaths, *, tickets: Tickets) -> None:
+    Args:
+        rounds: what a keeper does each time it wakes.
+        paths: where the lock and the FIFO are.
+        tickets: ours in the line of all users.
+        stale: whether the store was set aside, or migrated by a newer gpuctl, since it was opened.
+    """
+
+    def __init__(self, rounds: Rounds, paths: StatePaths, *, tickets: Tickets, stale: Callable[[], bool]) -> None:
         self._rounds = rounds
         self._paths = paths
         self._tickets = tickets
+        self._stale = stale
 
-    def run(self) -> None:
-        """Keep until nothing waits, or return at once when another keeper does.
+    def run(self) -> bool:
+        """Keep until nothing waits, or return at once when another keeper does; whether a fresh process has to go on instead of this one.
 
         Raises:
             GpuctlError: the store cannot be used any more.
@@ -59,10 +67,13 @@ class Keeper:
                     outlook = self._rounds.run(held=self._tickets)
                     while outlook.waiting:
                         watch.sleep(outlook)
+                        if self._stale():
+                            return True
                         outlook = self._rounds.run(held=self._tickets)
                     fcntl.flock(fd, fcntl.LOCK_UN)
                 if not self._rounds.anything_waits():
-                    return
+                    return False
+            return False
         finally:
             os.close(fd)
 

@@ -139,7 +139,7 @@ class LocalVolumes:
         target = self._inside(name, path)
         if os.path.isdir(target) or path.endswith("/"):
             target = self._inside(name, os.path.join(path, os.path.basename(os.path.normpath(source))))
-        return copy(source, target, what=f"put {source} into volume {name}")
+        return copy(source, target, what=f"put {source} into volume {name}", into=self._path(name))
 
     def get(self, name: str, path: str, destination: str) -> int:
         """Copy ``path`` of the volume to ``destination``; below it if that is a directory. Bytes written."""
@@ -179,8 +179,16 @@ def inside(root: str, path: str, *, what: str) -> str:
     return target
 
 
-def copy(source: str, target: str, *, what: str, within: str | None = None) -> int:
-    """Copy a file or a directory tree, links as links; bytes written. With ``within``, links that lead out of it are refused."""
+def copy(source: str, target: str, *, what: str, within: str | None = None, into: str | None = None) -> int:
+    """Copy a file or a directory tree, links as links; bytes written.
+
+    Args:
+        source: what to copy.
+        target: its new path.
+        what: the operation, for messages.
+        within: links in the tree that lead out of this directory are refused.
+        into: nothing is written outside of this directory, whatever links are there already.
+    """
     try:
         if not os.path.isdir(source):
             os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
@@ -190,6 +198,8 @@ def copy(source: str, target: str, *, what: str, within: str | None = None) -> i
         os.makedirs(target, exist_ok=True)
         for entry in _walk(source):
             there = os.path.join(target, os.path.relpath(entry.path, source))
+            if into is not None:
+                inside(into, os.path.relpath(there, into), what=what)
             if entry.is_symlink():
                 if within is not None:
                     inside(within, os.path.relpath(os.path.realpath(entry.path), within), what=what)

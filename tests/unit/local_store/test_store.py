@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,9 +93,9 @@ def test_a_full_disk_in_a_transaction_is_told_and_undone(tmp_path: Path) -> None
     with store.read() as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages}")
+    many = [("x" * 1000 + str(number),) for number in range(1000)]
     with pytest.raises(GpuctlError) as caught, store.write() as connection:
-        for number in range(1000):
-            connection.execute("INSERT INTO events (job, at, what, text) VALUES ('x', 1, 'note', ?)", ("x" * 1000 + str(number),))
+        connection.executemany("INSERT INTO events (job, at, what, text) VALUES ('x', 1, 'note', ?)", many)
     assert caught.value.code == "state-full"
     with store.read() as connection:
         assert connection.execute("SELECT count(*) FROM events").fetchone()[0] == 0
@@ -115,9 +116,14 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 def test_a_write_that_raises_changes_nothing(tmp_path: Path) -> None:
     store = database(tmp_path)
-    with pytest.raises(RuntimeError), store.write() as connection:
-        connection.execute("INSERT INTO events (job, at, what) VALUES ('x', 1, 'note')")
-        raise RuntimeError
+
+    def insert_and_fail() -> None:
+        with store.write() as connection:
+            connection.execute("INSERT INTO events (job, at, what) VALUES ('x', 1, 'note')")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        insert_and_fail()
     with store.read() as connection:
         assert connection.execute("SELECT count(*) FROM events").fetchone()[0] == 0
     store.close()
@@ -158,7 +164,6 @@ def test_damage_found_by_a_read_is_mended_by_the_next_command(tmp_path: Path) ->
     path.write_bytes(content)
     damaged = database(tmp_path)
     with pytest.raises(GpuctlError) as caught, damaged.read() as connection:
-        connection.execute("SELECT count(text) FROM events WHERE text LIKE '%x'").fetchall()
         connection.execute("SELECT * FROM events ORDER BY job").fetchall()
     assert caught.value.code == "state-damaged"
     damaged.close()
@@ -186,16 +191,5 @@ def test_many_open_a_new_store_at_once(tmp_path: Path) -> None:
     connection.close()
 
 
-def _never() -> "_Never":
-    return _Never()
-
-
-class _Never:
-    def is_set(self) -> bool:
-        return False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        import time
-
-        time.sleep(timeout or 0)
-        return False
+def _never() -> threading.Event:
+    return threading.Event()
