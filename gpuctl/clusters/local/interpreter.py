@@ -113,9 +113,7 @@ def _runs(path: str) -> bool:
 
 
 def _own() -> str | None:
-    """The interpreter of the environment that gpuctl is installed in, if people install other things there too."""
-    if sys.prefix == sys.base_prefix:
-        return None  # a system Python: PATH says better which one is meant
+    """The interpreter of the environment gpuctl is installed in, if people install other things there too (conda, a notebook)."""
     if os.path.exists(os.path.join(sys.prefix, "pipx_metadata.json")) or os.path.exists(os.path.join(sys.prefix, "uv-receipt.toml")):
         return None
     return sys.executable or None

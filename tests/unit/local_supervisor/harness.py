@@ -188,7 +188,7 @@ class Bench:
     def script(self, name: str, text: str, *, mode: int = 0o644) -> str:
         """Put a script into the working directory; its name."""
         path = self.base / "work" / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         path.chmod(mode)
         return name

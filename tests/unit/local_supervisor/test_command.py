@@ -165,6 +165,15 @@ def test_setup_runs_first_and_its_failure_is_the_tasks(bench: Bench) -> None:
     assert not (Path(bad.plan.workdir) / "never").exists()
 
 
+def test_setup_sees_the_jobs_interpreter_first(bench: Bench) -> None:
+    bench.script("env/pip", "#!/bin/sh\necho installing $2\n", mode=0o755)
+    interpreter = str(bench.base / "work" / "env" / "python")
+    job = bench.launch(JobSpec(command=("sh", "-c", "command -v pip || true"), setup="pip install it"), interpreter=interpreter)
+    job.wait()
+    assert job.log("a1.n0.agent.log") == b"installing it\n"
+    assert interpreter.encode()[:-6] not in job.log()
+
+
 def test_a_signal_is_told_as_such(bench: Bench) -> None:
     job = bench.launch(JobSpec(command=("sh", "-c", "kill -SEGV $$")))
     job.wait()

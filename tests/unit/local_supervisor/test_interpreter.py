@@ -19,7 +19,7 @@ def fake(path: Path, text: str = "#!/bin/sh\nexit 1\n") -> str:
 
 @pytest.fixture
 def no_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    monkeypatch.setattr(interpreter, "_own", lambda: None)
 
 
 def test_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,11 @@ class TaskRun:
             self._cannot_start(CannotStart(f"cannot prepare the start: {error}", status=126))
             return
         if plan.spec.setup is not None and not self._host.setup_done:
-            start = Start(argv=("/bin/sh", "-c", plan.spec.setup), env=node_env(0), cwd=plan.workdir, label="setup")
+            env = node_env(0)
+            if plan.interpreter is not None:
+                # So that `pip install` means the environment that the job will run in.
+                env["PATH"] = os.path.dirname(plan.interpreter) + os.pathsep + env.get("PATH", os.defpath)
+            start = Start(argv=("/bin/sh", "-c", plan.spec.setup), env=env, cwd=plan.workdir, label="setup")
             self._steps.insert(0, Step(name="setup", starts=(start,), is_setup=True))
         self._advance()
 
