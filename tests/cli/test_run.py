@@ -1,5 +1,7 @@
 """``gpuctl run``: logs on stdout, the job's code at the end."""
 
+import io
+import os
 import signal
 import threading
 from typing import Any
@@ -65,6 +67,15 @@ def test_ctrl_c_leaves_the_job_alone_and_says_so(run: Any) -> None:
     timer.join()
     assert outcome.code == 130
     assert "job/true-bn9w goes on without this terminal; gpuctl logs -f true-bn9w comes back to it, gpuctl cancel true-bn9w" in outcome.err
+    assert [job.state for job in cluster.jobs_by_id.values()] == [State.RUNNING]
+
+
+def test_a_reader_that_left_is_141_and_the_job_goes_on(run: Any) -> None:
+    pool, cluster = quick_pool(lines=["one"], stays=State.RUNNING)
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb", buffering=0) as raw:  # a real one: what the kernel says counts
+        assert run(pool, "run", "--", "true", out=io.TextIOWrapper(raw, write_through=True)).code == 141
     assert [job.state for job in cluster.jobs_by_id.values()] == [State.RUNNING]
 
 

@@ -12,6 +12,8 @@ from gpuctl.cli.session import Session
 
 def tell(error: BaseException, session: Session) -> int:
     """Write what a person needs to know about ``error`` and return the exit code."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):  # the parser library's answer to EPIPE is exit 1
+        return ExitCode.PIPE_CLOSED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else ExitCode.FAILED
     if isinstance(error, KeyboardInterrupt):
