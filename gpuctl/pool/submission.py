@@ -95,12 +95,15 @@ def base_name(spec: JobSpec) -> str:
     'train-v2'
     >>> base_name(JobSpec(command=("python", "-u", "eval.py", "--fast")))
     'eval'
+    >>> base_name(JobSpec(command=("sh", "-c", "sleep 1; echo done")))
+    'sleep'
     """
     if spec.script is not None and spec.script != "-":
         return names.suggestion(_stem(spec.script))
     if spec.stdin_script is not None:
         return "stdin"
-    words = [word for word in spec.command if not word.startswith("-") and "=" not in word]
+    # A whole shell program (`sh -c "sleep 1; ..."`) is known by its first word.
+    words = [first for word in spec.command if not word.startswith("-") for first in word.split()[:1] if "=" not in first]
     words = [word for word in words if word.endswith((".py", ".sh"))] or words
     telling = [word for word in words if _stem(word) not in _RUNNERS and names.suggestion(_stem(word)) != "job"]
     return names.suggestion(_stem((telling or words or ["job"])[0]))
