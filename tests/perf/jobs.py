@@ -40,7 +40,11 @@ def first_line() -> None:
         for _ in range(5):
             began = time.perf_counter()
             with subprocess.Popen(
-                [GPUCTL, "run", "-j", "1x1", "--", "echo", "hello"], env=env, cwd=env["HOME"], stdout=subprocess.PIPE
+                [GPUCTL, "run", "-j", "1x1", "--", "echo", "hello"],
+                env=env,
+                cwd=env["HOME"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
             ) as job:
                 assert job.stdout is not None
                 heard = job.stdout.readline()
