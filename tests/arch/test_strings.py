@@ -12,7 +12,7 @@ from gpuctl.cli.topics import TOPICS
 from gpuctl.cli.verb import Noun, Verb
 from tests.arch.sources import modules, tree, where
 
-_FILES = (".bash", ".fish", ".io", ".json", ".sqlite", ".yaml", ".clusters")
+_FILES = (".bash", ".conf", ".fish", ".io", ".json", ".sqlite", ".yaml", ".clusters")
 """How names of files, domains and the entry-point group itself end."""
 _MODULE = re.compile(r"gpuctl(\.[a-z_]\w*)+(:[A-Za-z_]\w*)?\Z")
 
