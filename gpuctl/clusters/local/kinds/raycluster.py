@@ -79,6 +79,8 @@ def _steps(context: TaskContext, *, tries: int) -> tuple[Step, ...]:
             RAY_USAGE_STATS_PROMPT_ENABLED="0",
             RAY_DISABLE_IMPORT_WARNING="1",
         )
+        # A node that is told to end would wait for its work to move elsewhere; when ours is told, there is no elsewhere.
+        env.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
         return env
 
     def again(said: bytes) -> tuple[Step, ...]:

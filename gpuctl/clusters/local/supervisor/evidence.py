@@ -76,7 +76,9 @@ def _agents_report(case: Case) -> list[RankStatus]:
 def gather(case: Case, ends: Sequence[RankStatus]) -> list[Found]:
     """The evidence, what matters most first."""
     found = [*_out_of_memory(case, ends)]
-    for end in ends[:_MOST]:
+    # A SIGTERM after the first failure came from torch's agent, which ends a node's other ranks: no cause of anything.
+    told = [end for place, end in enumerate(ends) if place == 0 or end.status != -signal.SIGTERM]
+    for end in told[:_MOST]:
         found.append(of_exit(end.status, rank=end.rank))
         found += _said(case, end.rank)
     if not ends and case.first is not None and case.first.status is not None:
