@@ -7,11 +7,13 @@ afterwards only what changed: table lines, or one document each.
 
 import dataclasses
 import os
+import select
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from gpuctl.base.errors import UnavailableError
+from gpuctl.base.exitcodes import ExitCode
 from gpuctl.cli import values
 from gpuctl.cli.interrupt import Interrupt
 from gpuctl.cli.out import document, formats, render
@@ -42,6 +44,8 @@ def watch(session: Session, ask: Callable[[], Rows | One], *, interval: str, unt
                     return Done(code=result.code)
                 if stop.wait(pause):
                     return Done(code=stop.code)
+                if _reader_left(session):
+                    return Done(code=ExitCode.PIPE_CLOSED)
                 try:
                     result = ask()
                 except UnavailableError as error:
@@ -53,6 +57,16 @@ def watch(session: Session, ask: Callable[[], Rows | One], *, interval: str, unt
 def once_or_watch(session: Session, ask: Callable[[], Rows | One], *, watching: bool, interval: str) -> Result:
     """The answer, or with ``--watch`` one after another."""
     return watch(session, ask, interval=interval) if watching else ask()
+
+
+def _reader_left(session: Session) -> bool:
+    """Whether the other end of our pipe is closed: where nothing changes nothing is written, and no write would tell."""
+    try:
+        poll = select.poll()
+        poll.register(session.out.fileno(), 0)  # errors are always told
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
 
 
 class _Frames:

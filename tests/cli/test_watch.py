@@ -1,6 +1,7 @@
 """``--watch``: drawn in place on a terminal, appended when piped, ended by Ctrl-C or by the job's end."""
 
 import json
+import os
 import signal
 from typing import Any
 
@@ -134,3 +135,19 @@ def test_the_interval_is_a_duration(run: Any) -> None:
     assert outcome.code == 2
     assert "write 2m or 2s" in outcome.err
     assert pool.asked("jobs") == []
+
+
+def test_a_reader_that_leaves_ends_the_watch_though_nothing_changes(run: Any) -> None:
+    read, write = os.pipe()
+
+    class Pool(RecordingPool):
+        def jobs(self, query: JobQuery) -> Listing[Job]:
+            if len(self.calls) == 1:
+                os.close(read)
+            assert len(self.calls) < 5
+            return super().jobs(query)
+
+    with open(write, "w", encoding="utf-8") as out:
+        pool = Pool([A])
+        assert run(pool, "jobs", *FAST, out=out).code == 141
+    assert len(pool.calls) == 2
