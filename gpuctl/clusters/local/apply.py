@@ -16,7 +16,7 @@ from gpuctl.clusters.local.leases import DeviceHeld
 from gpuctl.clusters.local.locks import LockDirectory
 from gpuctl.clusters.local.snapshot import Queue, Standing, parse_task_id
 from gpuctl.clusters.local.starting import Overtaken, Surroundings
-from gpuctl.clusters.local.store import jobs, launches
+from gpuctl.clusters.local.store import jobs, launches, tasks
 from gpuctl.clusters.local.store.rows import code_of
 from gpuctl.model.job import State
 from gpuctl.model.place import Device, Holder
@@ -37,6 +37,8 @@ def apply(
             _grow(around, action, by_index, locks=locks)
         elif isinstance(action, Shrink):
             _shrink(around, action)
+    for job_id, indices in queue.again.items():
+        again |= _hand_over(around, queue.standing[job_id], indices)
     return again
 
 
@@ -117,6 +119,26 @@ def _grow(around: Surroundings, action: Grow, devices: Mapping[int, Device], *, 
             return
         launches.resize(connection, launch.job, launch.number, add=slots)
     control.send(around.database.paths, launch, Request(what="grow", slots=slots))
+
+
+def _hand_over(around: Surroundings, job: Standing, indices: Sequence[int]) -> bool:
+    """Give tasks that are tried again to the supervisor of their array; whether it has them.
+
+    The store knows first: killed in between, we leave tasks that count as its own until it ends, and go to the next launch then. The
+    other way round one attempt could be started twice.
+    """
+    assert job.spec.array is not None
+    with around.database.write(durable=True) as connection:
+        launch = launches.last(connection, job.job_id)
+        if launch is None or not launch.open:
+            return False
+        there = tasks.touched(connection, job.job_id)
+        still = [index for index in indices if there[index].state is State.QUEUED and there[index].launch == launch.number]
+        tasks.hand_over(connection, job.job_id, still)
+    if still:
+        request = Request(what="again", again=starting.tasks_of(job.spec.array, ((index, there[index].attempts + 1) for index in still)))
+        control.send(around.database.paths, launch, request)
+    return bool(still)
 
 
 def _shrink(around: Surroundings, action: Shrink) -> None:

@@ -79,13 +79,18 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of ``control``. ``stop``: end everything (or the tasks named); ``time``: a new limit; ``grow``/``shrink``: slots of an array."""
+    """One line of ``control``.
 
-    what: Literal["stop", "time", "grow", "shrink"]
+    ``stop``: end everything (or the tasks named); ``time``: a new limit; ``grow``/``shrink``: slots of an array; ``again``: tasks of it that
+    were put back in line, to be run like those of the plan.
+    """
+
+    what: Literal["stop", "time", "grow", "shrink", "again"]
     by: str = ""
     grace: int | None = None
     tasks: tuple[int, ...] = ()
     time_limit: int | None = None
     slots: tuple[Slot, ...] = ()
     count: int = 0
+    again: tuple[Task, ...] = ()
     state: Literal["cancelled", "cut"] = "cancelled"

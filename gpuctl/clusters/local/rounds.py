@@ -85,7 +85,7 @@ class Rounds:
             queue = gather(connection, cluster=cluster, node=node, now=now)
             opened = launches.opened(connection)
         pids = frozenset(launch.pid for launch in opened if launch.pid is not None)
-        if not queue.jobs and not queue.done and not _short(queue):
+        if not queue.jobs and not queue.done and not queue.again and queue.again_at is None and not _short(queue):
             if held is not None:
                 held.keep({})
             return False, Outlook(False, False, None, pids, len(opened) - len(pids))
@@ -98,8 +98,10 @@ class Rounds:
         if held is not None:
             held.keep(_wanted(queue, for_devices))
         waiting = _short(queue) or any(isinstance(action, Wait) and action.reason.code != "held" for action in decision.actions)
+        waiting = waiting or queue.again_at is not None
         others = bool(state.busy) or bool(claims)
-        return again, Outlook(waiting, bool(others and (for_devices or _short(queue))), decision.wake_at, pids, len(opened) - len(pids))
+        wake_at = min((at for at in (decision.wake_at, queue.again_at) if at is not None), default=None)
+        return again, Outlook(waiting, bool(others and (for_devices or _short(queue))), wake_at, pids, len(opened) - len(pids))
 
     def plan(self, queue: Queue, job: QueueJob, *, now: datetime) -> Plan:
         """What the scheduler would say to one more job; nothing is changed."""
@@ -123,7 +125,13 @@ class Rounds:
             queued = connection.execute("SELECT 1 FROM jobs WHERE ended_at IS NULL AND state = 'queued' AND hold = 0 LIMIT 1").fetchone()
             unjudged = attempts.unjudged(connection)
             opened = launches.opened(connection)
-        return queued is not None or bool(unjudged) or any(ingest.has_ended(self._paths, launch) for launch in opened)
+            put_back = connection.execute(
+                "SELECT 1 FROM launches JOIN tasks ON tasks.job = launches.job AND tasks.launch = launches.number"
+                " WHERE launches.open = 1 AND tasks.state = 'queued' LIMIT 1"
+            ).fetchone()
+        return (
+            queued is not None or put_back is not None or bool(unjudged) or any(ingest.has_ended(self._paths, launch) for launch in opened)
+        )
 
 
 def _wanted(queue: Queue, for_devices: set[str]) -> Mapping[str, Wanted]:

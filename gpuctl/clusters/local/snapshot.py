@@ -44,13 +44,22 @@ class Standing(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """The whole queue at one instant. ``done``: arrays that have nothing left to run; ``touched``: tasks of arrays by job id."""
+    """The whole queue at one instant.
+
+    Attributes:
+        done: arrays that have nothing left to run.
+        touched: tasks of arrays by job id.
+        again: of running arrays, the tasks that were put back in line and may start now, by job id.
+        again_at: when the next such task may start.
+    """
 
     jobs: tuple[QueueJob, ...]
     running: tuple[Running, ...]
     standing: dict[str, Standing]
     done: tuple[str, ...]
     touched: dict[str, dict[int, Task]]
+    again: dict[str, tuple[int, ...]]
+    again_at: datetime | None
 
     @property
     def waiting(self) -> bool:
@@ -105,6 +114,8 @@ def gather(connection: sqlite3.Connection, *, cluster: str, node: str, now: date
     running: list[Running] = []
     done: list[str] = []
     touched: dict[str, dict[int, Task]] = {}
+    again: dict[str, tuple[int, ...]] = {}
+    pauses: list[float] = []
     for job_id, job in standing.items():
         launch = opened.get(job_id)
         progress = None
@@ -117,10 +128,23 @@ def gather(connection: sqlite3.Connection, *, cluster: str, node: str, now: date
                 continue
         if launch is not None:
             running.append(_running(job, launch, progress, cluster=cluster, node=node))
+            if not job.stop_asked:
+                back = [task for task in touched.get(job_id, {}).values() if _put_back(task, launch)]
+                if due := tuple(task.number for task in back if task.not_before is None or task.not_before <= now.timestamp()):
+                    again[job_id] = due
+                pauses += [task.not_before for task in back if task.not_before is not None and task.not_before > now.timestamp()]
         else:
             verdict = ended[job_id][-1] if job_id in ended and progress is None else None
             jobs.append(_waiting(connection, job, verdict, progress, touched.get(job_id)))
-    return Queue(jobs=tuple(jobs), running=tuple(running), standing=standing, done=tuple(done), touched=touched)
+    return Queue(
+        jobs=tuple(jobs),
+        running=tuple(running),
+        standing=standing,
+        done=tuple(done),
+        touched=touched,
+        again=again,
+        again_at=instant(min(pauses, default=None)),
+    )
 
 
 def _standing(row: tuple[Any, ...]) -> Standing:
@@ -202,10 +226,16 @@ def _progress(job: Standing, touched: dict[int, Task], *, launch: Launch | None,
     assert array is not None
     ready = len(tasks.ready(array, touched, now=now.timestamp()))
     if launch is not None:
-        # A task that was put back in line while the array runs is not in its supervisor's plan: it waits for the next launch.
-        ready -= sum(task.state is State.QUEUED and task.launch == launch.number for task in touched.values())
+        ready -= sum(
+            _put_back(task, launch) and (task.not_before is None or task.not_before <= now.timestamp()) for task in touched.values()
+        )
     running = sum(task.state is State.RUNNING for task in touched.values())
     return ArrayProgress(ready=max(0, ready), running=running, parallel=array.parallel)
+
+
+def _put_back(task: Task, launch: Launch) -> bool:
+    """Whether a task waits that its array's supervisor does not know of: it was put back in line, and not yet handed over."""
+    return task.state is State.QUEUED and task.launch == launch.number
 
 
 def _all_final(job: Standing, touched: dict[int, Task]) -> bool:

@@ -20,7 +20,7 @@ from gpuctl.clusters.local.snapshot import Standing
 from gpuctl.clusters.local.store import Database, attempts, jobs, launches, tasks
 from gpuctl.clusters.local.store.rows import NO_TASK, encode
 from gpuctl.model.job import Code, State
-from gpuctl.model.spec import JobSpec
+from gpuctl.model.spec import ArraySpec, JobSpec
 from gpuctl.policy.values import PodPlace
 
 SUPERVISOR = "gpuctl.clusters.local.supervisor"
@@ -133,11 +133,13 @@ def _tasks(job: Standing, touched: dict[int, tasks.Task], *, now: datetime) -> t
     array = job.spec.array
     if array is None:
         return (Task(attempt=job.attempts + 1),)
+    return tasks_of(array, tasks.ready(array, touched, now=now.timestamp()))
+
+
+def tasks_of(array: ArraySpec, numbers: Iterable[tuple[int, int]]) -> tuple[Task, ...]:
+    """Tasks of an array with their own arguments, by index and attempt."""
     position = {index: at for at, index in enumerate(array.indices)} if array.args else {}
-    return tuple(
-        Task(index=index, attempt=attempt, args=array.args[position[index]] if array.args else None)
-        for index, attempt in tasks.ready(array, touched, now=now.timestamp())
-    )
+    return tuple(Task(index=index, attempt=attempt, args=array.args[position[index]] if array.args else None) for index, attempt in numbers)
 
 
 def _plan(

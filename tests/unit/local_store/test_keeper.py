@@ -14,6 +14,7 @@ from gpuctl.clusters.local import processes
 from gpuctl.clusters.local.rounds import listening
 from gpuctl.model.ask import JobChange
 from gpuctl.model.job import Job, State
+from gpuctl.model.spec import ArraySpec
 from tests.fakes.machine import LocalPlace
 
 PATIENCE = 30.0
@@ -105,3 +106,21 @@ def test_one_whose_store_a_newer_gpuctl_migrated_leaves_it_alone(place: LocalPla
     until(lambda: "state-newer" in Path(place.paths.keeper_log).read_text())
     connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
+
+
+def test_a_task_that_failed_is_tried_again_while_its_array_runs(place: LocalPlace) -> None:
+    text = '[ "$GPUCTL_ARRAY_INDEX$GPUCTL_ATTEMPT" = 11 ] && exit 3; [ "$GPUCTL_ARRAY_INDEX" = 0 ] && sleep 60; exit 0'
+    job = place.cluster.launch(place.submission("sh", "-c", text, gpus=1, retries=1, array=ArraySpec(first=0, last=1))).job
+    until(lambda: keepers(place))  # its supervisor called one: no command has looked since
+
+    def second() -> list[State]:
+        return [attempt.state for attempt in place.cluster.job(job.name).attempts if (attempt.task, attempt.number) == (1, 2)]
+
+    until(lambda: second() == [State.SUCCEEDED])
+    now = place.cluster.job(job.name)
+    assert now.state is State.RUNNING
+    assert {attempt.task: attempt.state for attempt in now.attempts if attempt.number == 1} == {0: State.RUNNING, 1: State.FAILED}
+    until(lambda: not keepers(place))
+    place.cluster.stop(job.name, grace_seconds=0)
+    (ended,) = place.cluster.wait([job.name], stop=threading.Event(), timeout=PATIENCE)
+    assert ended.state is State.CANCELLED

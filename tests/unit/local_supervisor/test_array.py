@@ -128,3 +128,22 @@ def test_a_cancelled_array_ends_the_waiting_tasks_too(bench: Bench) -> None:
     assert {entry.data["state"] for entry in job.entries("task-ended")} == {"cancelled"}
     assert len(job.entries("task-ended")) == 50
     assert job.entries("stopping")[0].task is None
+
+
+def test_tasks_that_are_tried_again_join_the_line_of_the_array_that_runs(bench: Bench) -> None:
+    spec = JobSpec(command=("sh", "-c", 'echo "$GPUCTL_ATTEMPT"; [ "$GPUCTL_ARRAY_INDEX" = 0 ] && sleep 1.5; exit 0'), retries=1)
+    job = bench.launch(spec, tasks=tasks(2), slots=2)
+    until(lambda: job.entries("task-ended"))
+    job.ask(Request(what="again", again=(Task(index=1, attempt=2),)))
+    job.wait()
+    assert [(entry.task, entry.attempt) for entry in job.entries("task-ended")].count((1, 2)) == 1
+    assert job.log("t1.a2.n0.r0.log") == b"2\n"
+
+
+def test_tasks_that_come_back_while_everything_is_being_ended_end_with_it(bench: Bench) -> None:
+    job = bench.launch(JobSpec(command=("sh", "-c", "trap '' TERM; sleep 60"), grace="2s"), tasks=tasks(1), grace=1)
+    until(lambda: job.entries("task-started"))
+    job.ask(Request(what="stop"))
+    job.ask(Request(what="again", again=(Task(index=5, attempt=2),)))
+    job.wait()
+    assert {entry.task: entry.data["state"] for entry in job.entries("task-ended")} == {0: "cancelled", 5: "cancelled"}

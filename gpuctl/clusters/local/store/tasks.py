@@ -11,7 +11,7 @@ from gpuctl.model.spec import ArraySpec
 
 
 class Task(NamedTuple):
-    """One touched task; ``launch``: the launch during which it was put back in line."""
+    """One touched task; ``launch``: the launch during which it was put back in line, 0 once that was given the task again."""
 
     number: int
     state: State
@@ -89,6 +89,11 @@ def requeue(
         " started_at = NULL WHERE job = ? AND task = ? AND ended_at IS NULL",
         (State.QUEUED.value, launch, not_before, int(counts), attempts, job_id, index),
     )
+
+
+def hand_over(connection: sqlite3.Connection, job_id: str, indices: Iterable[int]) -> None:
+    """These tasks, which were put back in line, are given to the launch that runs: they count as part of its plan from now on."""
+    connection.executemany("UPDATE tasks SET launch = 0 WHERE job = ? AND task = ?", [(job_id, index) for index in indices])
 
 
 def counts(connection: sqlite3.Connection, totals: dict[str, int]) -> dict[str, TaskCounts]:

@@ -164,8 +164,18 @@ class Launch:
         if place.run is not None:
             place.run.tick()
             if place.run.over:
-                place.run = None
-                self._wake(at_most_every=_WAKE_EVERY)
+                run, place.run = place.run, None
+                if self._may_run_again(run):
+                    self._call_keeper()
+                else:
+                    self._wake(at_most_every=_WAKE_EVERY)
+
+    def _may_run_again(self, run: TaskRun) -> bool:
+        """Whether a keeper has to judge the end of this task while others still run."""
+        if run.task.index is None or self._stopping is not None or run.verdict is None:
+            return False
+        spec = self.plan.spec
+        return (spec.retries > 0 or spec.requeue) and run.verdict.state not in ("succeeded", "cancelled")
 
     def _wait(self) -> None:
         now = time.monotonic()
@@ -274,6 +284,8 @@ class Launch:
             self.journal.write("time-limit", time_limit=request.time_limit)
         elif request.what == "grow":
             self._grow(request.slots)
+        elif request.what == "again":
+            self._take_again(request.again)
         else:
             self._to_give_back += request.count
 
@@ -293,6 +305,14 @@ class Launch:
         for place in self._places:
             if place.run is not None and (not tasks or place.run.task.index in tasks):
                 place.run.stop(state, grace=grace, why=why)
+
+    def _take_again(self, tasks: Collection[Task]) -> None:
+        """Put further attempts in line behind the tasks of the plan; once everything is being ended they end with it."""
+        for task in tasks:
+            if self._stopping is None:
+                self._waiting.append(task)
+            else:
+                self.journal.write("task-ended", task=task.index, attempt=task.attempt, state=self._stopping)
 
     def _told_to_end(self, *_: object) -> None:
         """SIGTERM to the supervisor itself: the machine goes down, or somebody means all of the user's processes."""
@@ -347,8 +367,7 @@ class Launch:
         self._wait_for_room()
         self.journal.close()
         os.close(self.plan.alive_fd)
-        if not self._wake() and self.plan.keeper_argv:
-            self._start_keeper()
+        self._call_keeper()
 
     def _wait_for_room(self) -> None:
         """The last words are worth waiting for: without them the job counts as lost."""
@@ -406,6 +425,11 @@ class Launch:
         finally:
             os.close(descriptor)
         return True
+
+    def _call_keeper(self) -> None:
+        """Wake the keeper, or start one."""
+        if not self._wake() and self.plan.keeper_argv:
+            self._start_keeper()
 
     def _start_keeper(self) -> None:
         with contextlib.suppress(OSError):
