@@ -61,6 +61,8 @@ class ClusterContract:
         (job,) = final(place, name)
         assert (job.state, job.exit and job.exit.code) == (State.FAILED, 3)
         assert [attempt.number for attempt in job.attempts] == [1]
+        (listed,) = place.cluster.jobs(JobQuery()).items
+        assert listed.reason is not None and listed.reason.code == "exit-code"
 
     def test_1_a_refused_job_leaves_nothing(self, place: Place) -> None:
         with pytest.raises(NotAllowedError) as caught:

@@ -103,7 +103,7 @@ class Intake:
         if missing:
             problems = [volumes.missing_problem(name, there) for name in missing]
             hint = "    ".join(f"gpuctl volumes create {name}" for name in missing)
-            raise InvalidInput(f"cannot submit {submission.base_name}", problems, code="volume-missing", hint=hint)
+            raise InvalidInput(f"cannot submit {submission.base_name}", problems, code="no-such-volume", hint=hint)
 
     def _dependency(self, wanted: Dependency, *, name: str) -> Dependency:
         with self._database.read() as connection:

@@ -5,13 +5,17 @@ The end of an array follows from its tasks: failed if one failed, else lost, cut
 
 import sqlite3
 
-from gpuctl.clusters.local.store import attempts, jobs, launches, tasks
+import msgspec
+
+from gpuctl.base import clock
+from gpuctl.clusters.local.store import attempts, jobs, launches, rows, tasks
 from gpuctl.clusters.local.store.rows import NO_TASK, exit_of
 from gpuctl.model.job import Exit, State
 from gpuctl.model.reason import Reason
 from gpuctl.policy.values import Finish, Retry
 
 _WORST_FIRST = (State.FAILED, State.LOST, State.CUT, State.CANCELLED, State.SUCCEEDED)
+_UNHAPPY = frozenset({State.FAILED, State.LOST, State.CUT})
 
 
 def retry(connection: sqlite3.Connection, job_id: str, task: int, action: Retry, *, at: float) -> None:
@@ -40,7 +44,22 @@ def finish(connection: sqlite3.Connection, job_id: str, task: int, action: Finis
         tasks.finish(connection, job_id, [task], action.state, at=at, how=action.exit, reason=action.reason)
         return
     close_tasks(connection, job_id, at=at)
-    jobs.finish(connection, job_id, action.state, at=at, how=action.exit, reason=action.reason)
+    reason = action.reason or _explained(connection, job_id, action, at=at)
+    jobs.finish(connection, job_id, action.state, at=at, how=action.exit, reason=reason)
+
+
+def _explained(connection: sqlite3.Connection, job_id: str, action: Finish, *, at: float) -> Reason | None:
+    """The main reason of an unhappy end, from what its supervisor saw: what lists show, and what lasts when the logs are gone."""
+    if action.state not in _UNHAPPY:
+        return None
+    from gpuctl.clusters.local import views
+    from gpuctl.clusters.local.lookup import Found
+    from gpuctl.policy.explain import explain
+
+    ended = clock.from_unix(at)
+    job = views.whole(connection, Found(job_id, "", None), cluster="")
+    job = msgspec.structs.replace(job, state=action.state, ended_at=ended, exit=action.exit, reason=None)
+    return explain(job, rows.evidence_of(connection, job_id), ended).reason
 
 
 def close_tasks(connection: sqlite3.Connection, job_id: str, *, at: float) -> int:
@@ -55,17 +74,17 @@ def close_tasks(connection: sqlite3.Connection, job_id: str, *, at: float) -> in
 
 def array(connection: sqlite3.Connection, job_id: str, *, at: float) -> None:
     """End an array whose tasks have all ended."""
-    rows = connection.execute("SELECT state, exit_code, exit_signal, ended_at FROM tasks WHERE job = ?", (job_id,)).fetchall()
-    states = {State(row[0]) for row in rows}
+    ends = connection.execute("SELECT state, exit_code, exit_signal, ended_at FROM tasks WHERE job = ?", (job_id,)).fetchall()
+    states = {State(row[0]) for row in ends}
     final = next(state for state in _WORST_FIRST if state in states)
-    last = max((row[3] for row in rows if row[3] is not None), default=at)
-    exits = [found for found in (exit_of(row[1], row[2]) for row in rows if row[0] == final.value) if found is not None]
+    last = max((row[3] for row in ends if row[3] is not None), default=at)
+    exits = [found for found in (exit_of(row[1], row[2]) for row in ends if row[0] == final.value) if found is not None]
     worst: Exit | None = max(exits, key=lambda each: each.status, default=None)
-    bad = sum(row[0] != State.SUCCEEDED.value for row in rows)
+    bad = sum(row[0] != State.SUCCEEDED.value for row in ends)
     reason = None
     if bad:
         reason = Reason(
-            code="tasks-failed" if final is State.FAILED else final.value, sentence=f"{bad} of {len(rows)} tasks did not succeed"
+            code="tasks-failed" if final is State.FAILED else final.value, sentence=f"{bad} of {len(ends)} tasks did not succeed"
         )
     jobs.finish(connection, job_id, final, at=last, how=worst, reason=reason)
 

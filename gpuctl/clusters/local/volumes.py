@@ -93,7 +93,7 @@ class LocalVolumes:
         """Remove a volume with everything in it.
 
         Raises:
-            NotFoundError: ``volume-not-found``.
+            NotFoundError: ``no-such-volume``.
             ConflictError: ``volume-mounted``, an unfinished job mounts it.
         """
         path = self._path(name)
@@ -156,7 +156,7 @@ class LocalVolumes:
             close = nearest(name, there)
             raise NotFoundError(
                 f"no volume {name}",
-                code="volume-not-found",
+                code="no-such-volume",
                 cause=f"the nearest name is {close}" if close else None,
                 hint=f"gpuctl volumes create {name}    or: gpuctl volumes",
             )
