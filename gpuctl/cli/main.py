@@ -26,16 +26,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: Sequence[str], session: "Session") -> int:
     """Parse, run, render, and map every error to its exit code. The session is closed at the end."""
-    from gpuctl.cli import commands
-    from gpuctl.cli.out import render
-    from gpuctl.cli.show import failure
-
     try:
+        from gpuctl.cli import commands
+
         result = commands.root().main(args=list(args), prog_name="gpuctl", standalone_mode=False, obj=session)
         if isinstance(result, int):  # --help
             return result
+        from gpuctl.cli.out import render
+
         return render.write(result, session)
     except BaseException as error:
+        from gpuctl.cli.show import failure
+
         return failure.tell(error, session)
     finally:
         try:

@@ -1,5 +1,6 @@
 """Errors to stderr and to exit codes: the only place that maps one to the other."""
 
+import errno
 import json
 import os
 import traceback
@@ -96,7 +97,25 @@ def _from_parser(error: BaseException, session: Session) -> int | None:
     return ExitCode.USAGE
 
 
+_OF_THE_WORLD = {
+    errno.ENOSPC: "there is no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EIO: "the device does not work",
+    errno.EMFILE: "too many files are open in this process (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOMEM: "there is no memory left",
+    errno.EAGAIN: "no further process or thread may be started (ulimit -u)",
+}
+"""Errors of the operating system that can meet any write or start, and are nobody's mistake in the code."""
+
+
 def _unexpected(error: BaseException, session: Session) -> int:
+    if isinstance(error, OSError) and error.errno in _OF_THE_WORLD:
+        where = f" ({error.filename})" if error.filename else ""
+        _write(
+            session, GpuctlError(f"this machine refused: {_OF_THE_WORLD[error.errno]}{where}", code="machine-refused", hint="gpuctl doctor")
+        )
+        return ExitCode.FAILED
     report = "".join(traceback.format_exception(error))
     if session.verbosity >= 2:
         _put(session, report)
