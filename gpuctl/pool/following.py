@@ -3,6 +3,7 @@
 The end of a stream says nothing about the job: after every one the job is read again, and only a final job ends ``--follow``.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from gpuctl.base.errors import UnavailableError
 from gpuctl.model.ask import LogQuery
 from gpuctl.model.job import Attempt, Job, RankEnd
 from gpuctl.pool.logs import jsonlines, merge
+from gpuctl.pool.logs.label import Among
 from gpuctl.pool.standins import Absent, Awaited, Key, Lookout, key_of
 from gpuctl.port.cluster import Cluster
 from gpuctl.port.stream import RankLog, Stop
@@ -42,6 +44,68 @@ def _now(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop) -
 
 
 def _follow(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop) -> Iterator[bytes]:
+    among = _expected(job, query)
+    if query.failed or query.first_error or among is None:
+        yield from _one_after_another(cluster, ref, job, query, stop=stop)
+        return
+    watch = _Watch(cluster, ref, job, query, stop=stop)
+    yield from _written(watch.look() or (), query, stop, arrivals=merge.Arrivals(watch.look, among))
+    if not stop.is_set():
+        yield from _written(absent(watch.seen, watch.job, query), query, stop)
+
+
+def _expected(job: Job, query: LogQuery) -> Among | None:
+    """How many ranks will speak, over all tasks; None when only one log is worth waiting for at a time."""
+    spec = job.spec
+    ranks = 1 if spec.kind == "ray" else spec.nodes * spec.procs_per_node
+    if query.node is not None:
+        ranks = 1 if spec.kind == "ray" else spec.procs_per_node
+    if query.ranks is not None:
+        ranks = len(query.ranks)
+    tasks = spec.array.count if spec.array is not None and query.task is None else 1
+    if ranks * tasks == 1 and spec.kind != "ray":
+        return None
+    return Among(total=ranks * tasks, tasks=tasks > 1, ranks=ranks > 1)
+
+
+class _Watch:
+    """Looks for logs that appear, the more seldom the longer nothing is new."""
+
+    def __init__(self, cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop) -> None:
+        self.job = job
+        self._cluster = cluster
+        self._ref = ref
+        self._query = query
+        self._stop = stop
+        self._seen: dict[Key, RankLog] = {}
+        self._pause = SHORTEST_PAUSE
+        self._next = 0.0
+
+    @property
+    def seen(self) -> list[RankLog]:
+        """Every log so far."""
+        return list(self._seen.values())
+
+    def look(self) -> Sequence[RankLog] | None:
+        """Logs that are new since the last look; None once the job has ended and all of its logs were there at a look after that."""
+        if time.monotonic() < self._next:
+            return ()
+        over = _nothing_follows(self.job, self._query)
+        if not over:
+            self.job = _patiently(lambda: self._cluster.job(self._ref), self._stop)
+            over = _nothing_follows(self.job, self._query)
+        logs = _patiently(lambda: self._cluster.logs(self._ref, self._query), self._stop)
+        fresh = [log for log in logs if key_of(log) not in self._seen]
+        if over and not fresh:
+            return None
+        self._seen.update((key_of(log), log) for log in fresh)
+        self._pause = SHORTEST_PAUSE if fresh else min(self._pause * 1.5, LONGEST_PAUSE)
+        self._next = time.monotonic() + self._pause
+        return fresh
+
+
+def _one_after_another(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop) -> Iterator[bytes]:
+    """What is there to its end, then what has appeared meanwhile: a rank alone comes byte for byte, an unfinished line as far as it is."""
     seen: dict[Key, RankLog] = {}
     pause = SHORTEST_PAUSE
     while True:
@@ -66,7 +130,7 @@ def _follow(cluster: Cluster, ref: str, job: Job, query: LogQuery, *, stop: Stop
 
 
 def _awaited(cluster: Cluster, ref: str, job: Job, query: LogQuery, there: set[Key]) -> list[RankLog]:
-    """One log for every rank (and, among several, every node's agent) of the running attempts that has not said anything yet."""
+    """One log for every rank of the running attempts that has not said anything yet."""
     if query.failed or query.first_error:
         return []
     awaited: list[RankLog] = []
@@ -74,13 +138,10 @@ def _awaited(cluster: Cluster, ref: str, job: Job, query: LogQuery, there: set[K
         if attempt.ended_at is not None:
             continue
         lookout = Lookout(cluster, ref, msgspec.structs.replace(query, task=attempt.task, attempt=attempt.number))
-        several = sum(len(pod.ranks) for pod in attempt.pods) > 1
         for node, pod in enumerate(attempt.pods):
             if query.node not in (None, node):
                 continue
-            ranks: list[int | None] = [rank for rank in pod.ranks if query.ranks is None or rank in query.ranks]
-            if several and query.ranks is None:
-                ranks.append(None)
+            ranks = [rank for rank in pod.ranks if query.ranks is None or rank in query.ranks]
             keys = [(attempt.task, attempt.number, node, rank) for rank in ranks]
             awaited.extend(Awaited(lookout, key) for key in keys if key not in there)
     return awaited
@@ -92,11 +153,11 @@ def _prefixed(query: LogQuery, seen: Iterable[Key]) -> LogQuery:
     return msgspec.structs.replace(query, prefix=True) if several and query.prefix is None else query
 
 
-def _written(logs: Sequence[RankLog], query: LogQuery, stop: Stop) -> Iterator[bytes]:
+def _written(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: merge.Arrivals | None = None) -> Iterator[bytes]:
     """What ``logs`` say, as the query wants it written."""
     if query.as_json:
-        return (jsonlines.encoded(line) for line in merge.lines(logs, query, stop))
-    return merge.rendered(logs, query, stop)
+        return (jsonlines.encoded(line) for line in merge.lines(logs, query, stop, arrivals=arrivals))
+    return merge.rendered(logs, query, stop, arrivals=arrivals)
 
 
 def selected(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list[RankLog]:

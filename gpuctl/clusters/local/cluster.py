@@ -25,6 +25,7 @@ from gpuctl.clusters.local.volumes import LocalVolumes
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import FINAL, Job, State
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.quota import QuotaRow
 from gpuctl.model.reason import Explanation
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
@@ -34,7 +35,7 @@ _PLACES = {"state_dir": "GPUCTL_STATE_DIR", "lock_dir": "GPUCTL_LOCK_DIR"}
 """Options that are the same as a variable, by which the keeper and the supervisors learn of them."""
 
 OPTIONS = frozenset({"devices", "slots", *_PLACES})
-_NOT_HERE = frozenset({Capability.MAX_COST, Capability.FAIL_OVER})
+_NOT_HERE = frozenset({Capability.MAX_COST, Capability.FAIL_OVER, Capability.QUOTA})
 
 
 class LocalCluster:
@@ -62,7 +63,7 @@ class LocalCluster:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What this machine keeps: everything but what needs prices or other clusters."""
+        """What this machine keeps: everything but what needs prices, quotas or other clusters."""
         return frozenset(Capability) - _NOT_HERE
 
     @cached_property
@@ -170,6 +171,12 @@ class LocalCluster:
         devices = {device.index: device for device in self._machine.discover().devices}
         return Listing(items=top.samples(self._database.paths, running, devices, node=self._machine.node, by_rank=ref is not None))
 
+    def quota(self) -> Listing[QuotaRow]:
+        """There are no quotas: the devices as they are."""
+        from gpuctl.policy import quota
+
+        return Listing(items=quota.devices_as_they_are((self._machine.state(self._machine.devices()),)))
+
     def checks(self) -> Sequence[Check]:
         """What ``gpuctl doctor`` shows of this machine."""
         from gpuctl.clusters.local import checks
@@ -194,6 +201,12 @@ class LocalCluster:
             self._attend()
         job = self._whole(Found(job_id, "", None))
         return Submitted(job=job, existed=existed, sentence=_sentence(job), notes=tuple(self._database.notes))
+
+    def claim(self, request_id: str, *, digest: str, home: str) -> str:
+        """The place that the first claim of this request id named."""
+        from gpuctl.clusters.local import claims
+
+        return claims.claim(self._database.paths.root, request_id, digest=digest, home=home)
 
     def plan(self, submission: Submission) -> Plan:
         """Where and when it would start; changes nothing."""
@@ -266,20 +279,15 @@ class LocalCluster:
         self._refresh()
         found = self._find(ref)
         task = query.task if query.task is not None else self._task(found)
-        ranks = query.ranks
-        if query.failed:
-            failed = self._failed_ranks(found, query)
-            ranks = failed if ranks is None else ranks & failed
         directory = self._database.paths.logs(found.job_id)
         return read_logs(
-            directory, ended=lambda name: self._over(found.job_id, name), ranks=ranks, node=query.node, task=task, attempt=query.attempt
+            directory,
+            ended=lambda name: self._over(found.job_id, name),
+            ranks=query.ranks,
+            node=query.node,
+            task=task,
+            attempt=query.attempt,
         )
-
-    def _failed_ranks(self, found: Found, query: LogQuery) -> frozenset[int]:
-        with self._database.read() as connection:
-            known = attempts.of_job(connection, found.job_id, cluster=self._name, task=self._task(found))
-        number = query.attempt if query.attempt is not None else max((each.number for each in known), default=0)
-        return frozenset(end.rank for each in known if each.number == number for end in each.ranks if end.exit.status != 0)
 
     def _over(self, job_id: str, name: LogName) -> bool:
         """Whether nothing will be added to a log any more."""

@@ -8,7 +8,7 @@ a little later finds its place (and its like, see ``fold``).
 import calendar
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -41,10 +41,20 @@ class Gather:
         follow: wait for more while a source is open.
         hold: seconds that records rest: on the wall clock while following, between instants while there is a backlog.
         ahead: most records that rest.
+        arriving: asked between batches for sources that have appeared; None says that no more can.
     """
 
-    def __init__(self, sources: Sequence[Source], *, follow: bool, hold: float, ahead: int) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        follow: bool,
+        hold: float,
+        ahead: int,
+        arriving: Callable[[], Sequence[Source] | None] | None = None,
+    ) -> None:
         self._sources = list(sources)
+        self._arriving = arriving
         self._follow = follow
         self._hold = hold
         self._ahead = ahead
@@ -56,8 +66,8 @@ class Gather:
         """Batches until every source has ended or ``stop`` is set."""
         pause = PAUSE
         while True:
-            fresh = self._pull(stop)
-            ending = stop.is_set() or not any(source.open for source in self._sources)
+            fresh = self._admit() | self._pull(stop)
+            ending = stop.is_set() or not (self._arriving or any(source.open for source in self._sources))
             horizon = None if ending else self._horizon()
             records = self._merged(horizon)
             first_quiet = not self._quiet and (ending or horizon is None)
@@ -71,6 +81,18 @@ class Gather:
             pause = PAUSE if fresh or self.carry else min(pause * 1.25, _LONGEST_PAUSE)
             if self._follow and not fresh:
                 stop.wait(pause)
+
+    def _admit(self) -> bool:
+        """Take in sources that have appeared, and forget those that have nothing left; whether there were new ones."""
+        if self._arriving is None:
+            return False
+        self._sources = [source for source in self._sources if source.open or source.waiting]
+        arrived = self._arriving()
+        if arrived is None:
+            self._arriving = None
+            return False
+        self._sources += arrived
+        return bool(arrived)
 
     def _pull(self, stop: Stop) -> bool:
         """Read until every open source has something or (while following) nothing new, and until there is enough for a batch."""

@@ -4,29 +4,50 @@
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gpuctl.port.stream import RankLog
 
 _MOST_KNOWN = 10_000
 
 
+class Among(NamedTuple):
+    """Whose logs may still appear: of how many ranks in all, over all tasks; whether of several tasks, and of several ranks of one."""
+
+    total: int = 0
+    tasks: bool = False
+    ranks: bool = False
+
+
 class Labels:
     """The labels of a set of logs, by the logs' tags.
 
     With several tasks the task comes first (``[17.3] ``), and alone where every task has one rank.
+
+    Args:
+        logs: those that are there, with their tags.
+        among: what is expected beside them.
     """
 
-    def __init__(self, logs: Sequence[tuple[bytes, RankLog]]) -> None:
-        tasks = {log.task for _, log in logs}
-        self._many_tasks = len(tasks) > 1
-        self._alone = all(log.rank in (None, 0) for _, log in logs)
-        self._logs = dict(logs)
-        ranked = {(log.task, log.rank) for _, log in logs if log.rank is not None}
-        self.several = len(ranked) > 1
-        """Whether the lines need a label at all."""
-        self.one = {tag: f"[{self._name(log)}] ".encode() for tag, log in logs}
+    def __init__(self, logs: Sequence[tuple[bytes, RankLog]], *, among: Among | None = None) -> None:
+        self._among = among or Among()
+        self._logs: dict[bytes, RankLog] = {}
+        self.one: dict[bytes, bytes] = {}
         """The label of each log."""
-        self._everybody = len(ranked)
+        self.add(logs)
+
+    def add(self, logs: Sequence[tuple[bytes, RankLog]]) -> None:
+        """More logs have appeared. Labels of those before may change with them, unless ``among`` was right."""
+        self._logs.update(logs)
+        every = self._logs.values()
+        self._many_tasks = self._among.tasks or len({log.task for log in every}) > 1
+        self._alone = not self._among.ranks and all(log.rank in (None, 0) for log in every)
+        ranked = {(log.task, log.rank) for log in every if log.rank is not None}
+        self.everybody = max(len(ranked), self._among.total)
+        """How many ranks there are, over all tasks."""
+        self.several = self.everybody > 1
+        """Whether the lines need a label at all."""
+        self.one = {tag: f"[{self._name(log)}] ".encode() for tag, log in self._logs.items()}
         self._known: dict[frozenset[bytes], bytes] = {}
 
     def group(self, tags: frozenset[bytes]) -> bytes:
@@ -49,7 +70,7 @@ class Labels:
 
     def _group(self, logs: list[RankLog]) -> bytes:
         ranked = {(log.task, log.rank) for log in logs if log.rank is not None}
-        if len(ranked) == len(logs) == self._everybody:
+        if len(ranked) == len(logs) == self.everybody:
             return f"[x{len(logs)}] ".encode()
         names = [self._name(log) for log in logs]
         numbers = sorted(int(name) for name in names if name.isdigit())

@@ -1,17 +1,18 @@
 """The logs of a job as one stream, for people (``rendered``) and for programs (``lines``)."""
 
+import itertools
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from operator import add, itemgetter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from gpuctl.model.ask import LogQuery
 from gpuctl.pool.logs import first_error, fold
 from gpuctl.pool.logs.gather import PAUSE, Gather
-from gpuctl.pool.logs.label import Labels
+from gpuctl.pool.logs.label import Among, Labels
 from gpuctl.pool.logs.source import INSTANT, PART, TAG, Source
 from gpuctl.port.stream import HEADER, RankLog, Stop
 
@@ -42,27 +43,40 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return datetime.strptime(self.at[:26], "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=timezone.utc)
 
 
-def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop) -> Iterator[bytes]:
+class Arrivals(NamedTuple):
+    """Logs that appear while a stream is followed.
+
+    ``look``: those that have appeared since it was last called; None once no more can. It is called often and sees itself how often it
+    really looks. ``among``: how many there will be.
+    """
+
+    look: Callable[[], Sequence[RankLog] | None]
+    among: Among
+
+
+def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: Arrivals | None = None) -> Iterator[bytes]:
     """Whole lines of all ``logs``, merged by time, in blocks.
 
     One log alone is what its rank wrote, byte for byte (a line that has no end yet comes as far as it is). Several ranks have a label
     before each line (``[3] ``), and identical lines that came together are folded (``[x32] ``), unless ``query`` says otherwise. Of
     ``query`` the fields since, tail, follow, fold, prefix, timestamps and first_error count here; which logs there are was decided before.
     """
-    if not logs:
+    if not logs and arrivals is None:
         return
     sources = _sources(logs, query)
-    labels = Labels([(source.tag, source.log) for source in sources])
+    labels = Labels([(source.tag, source.log) for source in sources], among=arrivals.among if arrivals is not None else None)
     prefix = labels.several if query.prefix is None else query.prefix
     if query.first_error:
         for source in sources:
             yield from first_error.excerpt(source.log, labels.one[source.tag] if prefix else b"")
-    if len(logs) == 1 and not prefix and not query.timestamps:
+    if len(logs) == 1 and arrivals is None and not prefix and not query.timestamps:
         yield from _plain(logs[0], query, stop)
         return
     folding = query.fold and prefix and labels.several
-    hold = fold.WINDOW if folding else _SETTLE if len(logs) > 1 and query.follow else 0.0
-    gather = Gather(sources, follow=query.follow, hold=hold, ahead=min(fold.AHEAD * len(logs), _AHEAD))
+    most = max(len(logs), labels.everybody)
+    hold = fold.WINDOW if folding else _SETTLE if query.follow and (most > 1 or arrivals is not None) else 0.0
+    arriving = _arriving(arrivals, query, len(logs), known=labels.add)
+    gather = Gather(sources, follow=query.follow, hold=hold, ahead=min(fold.AHEAD * most, _AHEAD), arriving=arriving)
     last: deque[bytes] | None = deque(maxlen=query.tail) if query.tail is not None else None
     for batch in gather.batches(stop):
         if folding:
@@ -82,15 +96,16 @@ def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop) -> Iterator[b
             yield b"\n".join(out)
 
 
-def lines(logs: Sequence[RankLog], query: LogQuery, stop: Stop) -> Iterator[LogLine]:
+def lines(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: Arrivals | None = None) -> Iterator[LogLine]:
     """Every line of all ``logs``, merged by time, never folded. Counts the fields since, tail and follow of ``query``."""
-    if not logs:
+    if not logs and arrivals is None:
         return
     sources = _sources(logs, query)
     by_tag = {source.tag: source.log for source in sources}
-    hold = _SETTLE if len(logs) > 1 and query.follow else 0.0
+    hold = _SETTLE if query.follow and (len(logs) > 1 or arrivals is not None) else 0.0
+    arriving = _arriving(arrivals, query, len(logs), known=by_tag.update)
     last: deque[LogLine] | None = deque(maxlen=query.tail) if query.tail is not None else None
-    for batch in Gather(sources, follow=query.follow, hold=hold, ahead=_AHEAD).batches(stop):
+    for batch in Gather(sources, follow=query.follow, hold=hold, ahead=_AHEAD, arriving=arriving).batches(stop):
         values = (_line(record, by_tag[record[-TAG:]]) for record in batch.records[: batch.sure])
         if last is not None:
             last.extend(values)
@@ -108,8 +123,33 @@ def instant_of(at: datetime) -> str:
 
 
 def _sources(logs: Sequence[RankLog], query: LogQuery) -> list[Source]:
+    return [_source(log, number, query) for number, log in enumerate(logs)]
+
+
+def _source(log: RankLog, number: int, query: LogQuery) -> Source:
     since = instant_of(query.since) if query.since is not None else None
-    return [Source(log, number, since=since, follow=query.follow, tail=query.tail) for number, log in enumerate(logs)]
+    return Source(log, number, since=since, follow=query.follow, tail=query.tail)
+
+
+def _arriving(
+    arrivals: Arrivals | None, query: LogQuery, count: int, *, known: Callable[[Sequence[tuple[bytes, RankLog]]], None]
+) -> Callable[[], Sequence[Source] | None] | None:
+    """Arriving logs as sources, numbered after the first ``count``; ``known`` is told before their records come."""
+    if arrivals is None:
+        return None
+    numbers = itertools.count(count)
+    later = msgspec.structs.replace(query, tail=None)  # of what was not there yet, everything is new
+
+    def look() -> Sequence[Source] | None:
+        logs = arrivals.look()
+        if logs is None:
+            return None
+        sources = [_source(log, next(numbers), later) for log in logs]
+        if sources:
+            known([(source.tag, source.log) for source in sources])
+        return sources
+
+    return look
 
 
 def _plain(log: RankLog, query: LogQuery, stop: Stop) -> Iterator[bytes]:

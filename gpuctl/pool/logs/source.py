@@ -9,11 +9,11 @@ from gpuctl.port.stream import HEADER, RankLog
 
 INSTANT = 30
 """Bytes of a record's instant."""
-TAG = 2
+TAG = 3
 """Bytes at the end of a tagged record that name its source."""
 PART = re.compile(rb"Z [oeg]P ")
 """How a part's header ends. Found in a text it means nothing, only that the block is looked at record by record."""
-_MOST = 1 << 14
+_MOST = 1 << 21
 
 by_instant = itemgetter(slice(0, INSTANT))
 """Sort key of records; the sort must be stable, since lines of one log may share an instant."""
@@ -24,7 +24,7 @@ class Source:
 
     Args:
         log: what to read.
-        number: its place among all logs, below 16,384.
+        number: its place among all logs, below 2,097,152.
         since: instant to begin at.
         follow: go on until its attempt has ended.
         tail: begin with the last so many lines.
@@ -34,7 +34,7 @@ class Source:
         if number >= _MOST:
             raise ValueError(f"at most {_MOST} logs can be merged")
         self.log = log
-        self.tag = bytes((0x80 | number >> 7, 0x80 | number & 0x7F))  # never a newline
+        self.tag = bytes((0x80 | number >> 14, 0x80 | number >> 7 & 0x7F, 0x80 | number & 0x7F))  # never a newline
         self.open = True
         self.idle = False
         """Whether the last pull found nothing new."""

@@ -18,9 +18,10 @@ from gpuctl.clusters.local.logs.writer import RankWriter
 from gpuctl.model.ask import LogQuery
 from gpuctl.pool.logs import gather
 from gpuctl.pool.logs.gather import instant, nanoseconds
-from gpuctl.pool.logs.label import Labels, ranges
-from gpuctl.pool.logs.merge import LogLine, lines, rendered
+from gpuctl.pool.logs.label import Among, Labels, ranges
+from gpuctl.pool.logs.merge import Arrivals, LogLine, lines, rendered
 from gpuctl.pool.logs.source import Source
+from gpuctl.port.stream import RankLog
 from tests.unit.logs.records import T0, MemoryLog
 
 NEVER = threading.Event()
@@ -279,5 +280,29 @@ def test_no_logs_say_nothing() -> None:
 
 
 def test_at_most_so_many_logs() -> None:
-    with pytest.raises(ValueError, match="at most 16384"):
-        Source(MemoryLog([]), 1 << 14, since=None, follow=False, tail=None)
+    with pytest.raises(ValueError, match="at most 2097152"):
+        Source(MemoryLog([]), 1 << 21, since=None, follow=False, tail=None)
+
+
+def test_logs_that_appear_while_others_go_on_come_in_between() -> None:
+    now = time.time_ns()
+    first = Slow(0, (0.0, record(now, b"one")), (1.2, record(now + 3, b"three")))
+    looks: list[Sequence[RankLog] | None] = [(), [MemoryLog([record(now + 1, b"two"), record(now + 2, b"three")], rank=1)], (), None]
+
+    def look() -> Sequence[RankLog] | None:
+        return looks.pop(0) if len(looks) > 1 else looks[0]
+
+    query = LogQuery(follow=True)
+    assert b"".join(rendered([first], query, NEVER, arrivals=Arrivals(look, Among(total=2, ranks=True)))) == (
+        b"[0] one\n[1] two\n[1] three\n[0] three\n"
+    )
+    looks = [[MemoryLog([record(now, b"x")], rank=2)], None]
+    assert [(line.rank, line.text) for line in lines([], query, NEVER, arrivals=Arrivals(look, Among(total=3)))] == [(2, b"x")]
+
+
+def test_labels_know_who_will_come() -> None:
+    labels = Labels([(b"a", MemoryLog([], task=3))], among=Among(total=40, tasks=True))
+    assert (labels.several, labels.one) == (True, {b"a": b"[3] "})
+    labels.add([(b"b", MemoryLog([], task=4))])
+    assert labels.group(frozenset({b"a", b"b"})) == b"[3-4] "
+    assert Labels([(b"a", MemoryLog([], task=3))], among=Among(total=4, tasks=True, ranks=True)).one == {b"a": b"[3.0] "}

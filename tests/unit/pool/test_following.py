@@ -7,9 +7,10 @@ import pytest
 from gpuctl.base.errors import NotFoundError, UnavailableError
 from gpuctl.model.ask import LogQuery
 from gpuctl.model.job import State
+from gpuctl.model.spec import ArraySpec
 from gpuctl.pool import following
 from gpuctl.pool.direct import DirectPool
-from tests.fakes.cluster import FakeCluster
+from tests.fakes.cluster import FakeCluster, FakeLog, record
 from tests.fakes.pool import fake_pool, submission
 
 
@@ -205,3 +206,28 @@ def test_a_short_absence_of_the_cluster_is_read_through(
     cluster.trouble = UnavailableError("cannot reach local")
     with pytest.raises(UnavailableError):
         list(stream)
+
+
+def test_a_task_that_starts_while_another_runs_is_heard_at_once(cluster: FakeCluster) -> None:
+    pool = fake_pool(cluster)
+    job = pool.submit(submission(array=ArraySpec(first=0, last=9))).job
+    cluster.start(job.name)
+
+    def says(task: int, text: str, *, at: float) -> None:
+        if task not in logs:
+            logs[task] = FakeLog(rank=0, task=task)
+            cluster.log_of[job.id].append(logs[task])
+        logs[task].content += record(text, at=at)
+
+    logs: dict[int, FakeLog] = {}
+    cluster.log_of[job.id].clear()
+    says(4, "first", at=1)
+    stop = threading.Event()
+    stream = iter(pool.logs(job.name, LogQuery(follow=True), stop=stop))
+    assert next(stream) == b"[4] first\n"
+    says(5, "second", at=2)
+    assert next(stream) == b"[5] second\n"
+    says(4, "third", at=3)
+    assert next(stream) == b"[4] third\n"
+    stop.set()
+    assert list(stream) == []
