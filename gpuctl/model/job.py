@@ -5,6 +5,7 @@ from enum import Enum
 
 import msgspec
 
+from gpuctl.model.plan import PlanOption
 from gpuctl.model.reason import Reason
 from gpuctl.model.spec import JobSpec
 
@@ -171,8 +172,12 @@ class Job(Fact, frozen=True, kw_only=True):
     code: Code | None = None
     interpreter: str | None = None
     """The Python that runs it, resolved at submit."""
+    environment: tuple[str, ...] | None = None
+    """Names (never values) of the variables in its environment, sorted; None where they are not known. Lists leave it out."""
     ran_same_as: str | None = None
     """The id of the job this is a rerun of."""
+    placement: tuple[PlanOption, ...] = ()
+    """Where it could have gone at submit, the chosen place first; empty where there was no choice. Lists leave it out."""
 
     @property
     def final(self) -> bool:

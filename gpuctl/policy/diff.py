@@ -1,6 +1,6 @@
 """What differs between two jobs: their specifications, their code, and the names (never the values) of their environments."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,23 +16,17 @@ class Difference(NamedTuple):
     right: str | None
 
 
-def diff(
-    left: Job,
-    right: Job,
-    *,
-    left_environment: Collection[str] | None = None,
-    right_environment: Collection[str] | None = None,
-) -> tuple[Difference, ...]:
+def diff(left: Job, right: Job) -> tuple[Difference, ...]:
     """Differences from ``left`` to ``right``, ordered by field.
 
     Fields are those of the job document (``spec.gpus``, ``spec.env.LR``), of the code (``code.commit``, ``code.dirty``, ``code.branch``,
     ``code.files.train.py``), ``interpreter``, and ``environment.NAME`` for a variable that only one of them had; the environments are
-    compared only if both are given.
+    compared only if both are known.
     """
     fields_left, fields_right = _fields(left), _fields(right)
-    if left_environment is not None and right_environment is not None:
-        fields_left |= {f"environment.{name}": "set" for name in left_environment}
-        fields_right |= {f"environment.{name}": "set" for name in right_environment}
+    if left.environment is not None and right.environment is not None:
+        fields_left |= {f"environment.{name}": "set" for name in left.environment}
+        fields_right |= {f"environment.{name}": "set" for name in right.environment}
     names = sorted(fields_left.keys() | fields_right.keys())
     found = (Difference(name, fields_left.get(name), fields_right.get(name)) for name in names)
     return tuple(one for one in found if one.left != one.right)

@@ -23,7 +23,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
 
 
 def run(session: Session, left: Left, right: Right) -> Result:
-    """Compare two jobs: what was asked for, the code with its git commit, the interpreter.
+    """Compare two jobs: what was asked for, the code with its git commit, the interpreter, the names of environment variables.
 
     Only what differs is shown; nothing on stdout means that they are the same.
     Exit code 0 either way, as the answer is the output.

@@ -168,8 +168,15 @@ class Intake:
             existing = jobs.by_request(connection, submission.request_id)
             if existing is not None:
                 return existing
+            # A name that is no UTF-8 is spelled out: it is only shown and compared.
+            names = tuple(
+                sorted(
+                    each.encode(errors="surrogateescape").decode(errors="backslashreplace")
+                    for each in seal.without_tokens(submission.environment)
+                )
+            )
             name = jobs.free_name(connection, submission.base_name, submission.request_id)
-            accepted = Accepted(id=job_id, name=name, user=self._user, at=at, asked=digest(submission), submission=kept)
+            accepted = Accepted(id=job_id, name=name, user=self._user, at=at, asked=digest(submission), submission=kept, environment=names)
             write_whole(self._paths.record(job_id), encode(accepted))
             jobs.insert(connection, accepted)
         return None

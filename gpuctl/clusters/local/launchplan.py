@@ -46,8 +46,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a supervisor needs to know. Paths are absolute; times in seconds; sizes in bytes.
 
-    ``workdir`` is where the code runs (the snapshot, if there is one). ``scratch`` is a fresh 0700 directory of at most 40 bytes, removed at
-    the end. ``time_limit`` counts from each task's start. ``volumes`` maps names to directories.
+    ``workdir`` is where the code runs (the snapshot, if there is one). ``scratch`` is a fresh 0700 directory of at most 40 bytes, removed
+    at the end. ``time_limit`` counts from each task's start. ``volumes`` maps names to directories.
     """
 
     version: int = 1
@@ -81,8 +81,8 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of ``control``.
 
-    ``stop``: end everything (or the tasks named); ``time``: a new limit; ``grow``/``shrink``: slots of an array; ``again``: tasks of it that
-    were put back in line, to be run like those of the plan.
+    ``stop``: end everything (or the tasks named); ``time``: a new limit; ``grow``/``shrink``: slots of an array; ``again``: tasks of it
+    that were put back in line, to be run like those of the plan.
     """
 
     what: Literal["stop", "time", "grow", "shrink", "again"]

@@ -24,7 +24,9 @@ class Running(NamedTuple):
     launch: Launch
 
 
-def samples(paths: StatePaths, running: Sequence[Running], devices: Mapping[int, Device], *, node: str, by_rank: bool) -> tuple[Sample, ...]:
+def samples(
+    paths: StatePaths, running: Sequence[Running], devices: Mapping[int, Device], *, node: str, by_rank: bool
+) -> tuple[Sample, ...]:
     """One row per job, or per rank of each with ``by_rank``."""
     first = {each.launch.job: _usage(each) for each in running}
     began = time.monotonic()

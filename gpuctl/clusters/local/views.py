@@ -47,6 +47,7 @@ def whole(connection: sqlite3.Connection, found: Found, *, cluster: str) -> Job:
         tasks=counts.get(row[0]),
         attempts=attempts.of_job(connection, found.job_id, cluster=cluster, task=task),
         timeline=events_of(connection, found.job_id),
+        environment=jobs.environment_names(connection, found.job_id),
     )
     if task is None:
         return job

@@ -114,6 +114,19 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "gpuctl.db").read_bytes() == before
 
 
+def test_a_store_of_the_first_gpuctl_is_migrated_with_its_jobs(home: Path) -> None:
+    place = LocalPlace()
+    job = place.cluster.launch(place.submission("true", hold=True)).job
+    assert place.cluster.job(job.name).environment == ("HOME", "PATH")
+    place.cluster.close()
+    connection = sqlite3.connect(place.paths.database)
+    connection.executescript("ALTER TABLE jobs DROP COLUMN environment; DROP TABLE environments; PRAGMA user_version = 1")
+    connection.close()
+    old = place.cluster.job(job.name)
+    assert (old.id, old.state, old.environment) == (job.id, State.QUEUED, None)
+    place.close()
+
+
 def test_a_write_that_raises_changes_nothing(tmp_path: Path) -> None:
     store = database(tmp_path)
 
@@ -160,7 +173,8 @@ def test_damage_found_by_a_read_is_mended_by_the_next_command(tmp_path: Path) ->
     store.close()
     path = tmp_path / "state" / "gpuctl.db"
     content = bytearray(path.read_bytes())
-    content[40960:200000] = b"\xff" * (200000 - 40960)
+    middle = len(content) // 8192 * 4096  # behind the schema, which every open reads
+    content[middle : middle + 160000] = b"\xff" * 160000
     path.write_bytes(content)
     damaged = database(tmp_path)
     with pytest.raises(GpuctlError) as caught, damaged.read() as connection:

@@ -13,8 +13,10 @@ def a_job(spec: JobSpec, **fields: Any) -> Job:
 
 
 def test_a_job_does_not_differ_from_itself() -> None:
-    same = a_job(JobSpec(script="a.py", env={"LR": "1"}), code=Code(workdir="/w", commit="abc", fingerprint={"a.py": "1" * 64}))
-    assert diff(same, same, left_environment=["A"], right_environment=["A"]) == ()
+    same = a_job(
+        JobSpec(script="a.py", env={"LR": "1"}), code=Code(workdir="/w", commit="abc", fingerprint={"a.py": "1" * 64}), environment=("A",)
+    )
+    assert diff(same, same) == ()
 
 
 def test_every_field_that_differs_is_named_as_in_a_job_file() -> None:
@@ -45,9 +47,8 @@ def test_every_field_that_differs_is_named_as_in_a_job_file() -> None:
 
 
 def test_only_names_of_the_environment_are_compared_and_only_when_both_are_known() -> None:
-    one = a_job(JobSpec())
-    assert diff(one, one, left_environment=["A", "B"], right_environment=["B", "C"]) == (
+    assert diff(a_job(JobSpec(), environment=("A", "B")), a_job(JobSpec(), environment=("B", "C"))) == (
         Difference("environment.A", "set", None),
         Difference("environment.C", None, "set"),
     )
-    assert diff(one, one, left_environment=["A"]) == ()
+    assert diff(a_job(JobSpec(), environment=("A",)), a_job(JobSpec())) == ()

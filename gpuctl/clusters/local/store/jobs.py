@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gpuctl.base import names
-from gpuctl.clusters.local.store.rows import JOB_COLUMNS, encode, spec_of
+from gpuctl.clusters.local.store.rows import JOB_COLUMNS, decode, encode, spec_of
 from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.model.job import FINAL, Exit, State
 from gpuctl.model.reason import Reason
@@ -20,7 +20,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was accepted, as ``job.json`` keeps it: the submission without its environment and secrets, and what was decided about it.
 
     ``at`` is UNIX time in seconds. ``submission.code`` already names the snapshot, if there is one. ``asked`` is the digest of what was
-    asked for, by which a request id that comes again is told from one that was used for something else.
+    asked for, by which a request id that comes again is told from one that was used for something else. ``environment`` has the names of its
+    variables.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str
     at: float
     submission: Submission
+    environment: tuple[str, ...] | None = None
 
 
 def free_name(connection: sqlite3.Connection, base: str, request_id: str) -> str:
@@ -52,7 +54,7 @@ def insert(connection: sqlite3.Connection, accepted: Accepted) -> None:
     wanted = submission.spec
     connection.execute(
         "INSERT INTO jobs (id, name, base_name, user, request_id, asked, state, priority, hold, submitted_at, tasks, gpus, spec, code,"
-        " labels, interpreter, rerun_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " labels, interpreter, rerun_of, environment) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             accepted.id,
             accepted.name,
@@ -71,9 +73,25 @@ def insert(connection: sqlite3.Connection, accepted: Accepted) -> None:
             encode(submission.labels) if submission.labels else None,
             submission.interpreter,
             submission.rerun_of,
+            _names_id(connection, accepted.environment),
         ),
     )
     event(connection, accepted.id, "submitted", at=accepted.at)
+
+
+def _names_id(connection: sqlite3.Connection, names: tuple[str, ...] | None) -> int | None:
+    if names is None:
+        return None
+    text = encode(names).decode()
+    connection.execute("INSERT OR IGNORE INTO environments (names) VALUES (?)", (text,))
+    return int(connection.execute("SELECT id FROM environments WHERE names = ?", (text,)).fetchone()[0])
+
+
+def environment_names(connection: sqlite3.Connection, job_id: str) -> tuple[str, ...] | None:
+    """Names of the variables that a job was submitted with, None where they were not recorded."""
+    query = "SELECT names FROM environments WHERE id = (SELECT environment FROM jobs WHERE id = ?)"
+    found = connection.execute(query, (job_id,)).fetchone()
+    return decode(found[0], tuple[str, ...]) if found else None
 
 
 def event(connection: sqlite3.Connection, job_id: str, what: str, *, at: float, text: str = "", attempt: int | None = None) -> None:

@@ -85,6 +85,7 @@ def job_of(
     tasks: TaskCounts | None = None,
     attempts: tuple[Attempt, ...] = (),
     timeline: tuple[TimelineEvent, ...] = (),
+    environment: tuple[str, ...] | None = None,
 ) -> Job:
     """The job of one row of ``JOB_COLUMNS``."""
     labels = row[18]
@@ -114,6 +115,7 @@ def job_of(
         tasks=tasks,
         attempts=attempts,
         timeline=timeline,
+        environment=environment,
     )
 
 

@@ -114,6 +114,11 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX events_job ON events (job);
     """,
+    # Most jobs of a person have the same variables: each set of names is kept once.
+    """
+    CREATE TABLE environments (id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);
+    ALTER TABLE jobs ADD COLUMN environment INTEGER;
+    """,
 )
 
 VERSION = len(MIGRATIONS)
