@@ -1,0 +1,174 @@
+"""One container's log over the wire: one request, and what came of it."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+from gpuctl.clusters.kubernetes.streams import records
+from gpuctl.clusters.kubernetes.streams.records import INSTANT, Demux
+from gpuctl.clusters.kubernetes.streams.resume import Resume
+from gpuctl.clusters.kubernetes.streams.target import PodTarget
+from gpuctl.kube.api import Api
+from gpuctl.kube.errors import ApiFailure, Invalid
+
+Put = Callable[[dict[int | None, bytes]], None]
+"""Takes records by rank, None for the agent, ``ANYBODY`` for a note that is to be told once."""
+ANYBODY = -1
+_NOT_YET = ("is waiting to start", "does not have a host assigned", "is not available", "PodInitializing")
+_NO_PREVIOUS = "previous terminated container"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Chapter:
+    """One container of a pod, and how far it was read.
+
+    Attributes:
+        rest: bytes behind the last newline when the last answer was complete.
+        restarts: how often it had been started again when it was read; None before the first look.
+        complete: whether the last answer was read to its end.
+        lines: how many lines the last answer had, seen before or not.
+    """
+
+    container: str
+    demux: Demux
+    resume: Resume = dataclasses.field(default_factory=Resume)
+    rest: bytes = b""
+    restarts: int | None = None
+    complete: bool = False
+    lines: int = 0
+    told: set[bytes] = dataclasses.field(default_factory=set)
+
+    @property
+    def at(self) -> bytes:
+        """The instant at which a note stands in it: that of its last line."""
+        return self.demux.last or records.now()
+
+
+class Fetch:
+    """Reads chapters of one pod.
+
+    Args:
+        since: an instant in the header's form; what is older is left out.
+        silence_s: seconds without a byte after which a connection counts as dead.
+        put: where records go.
+        idle: called before each wait for bytes and, with False, after it.
+        closing: whether nobody wants any more.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        target: PodTarget,
+        *,
+        since: str | None,
+        silence_s: float,
+        put: Put,
+        idle: Callable[[bool], None],
+        closing: Callable[[], bool],
+    ) -> None:
+        self._api = api
+        self._target = target
+        self._since = since.encode() if since is not None else None
+        self._silence_s = silence_s
+        self.put = put
+        self._idle = idle
+        self._closing = closing
+
+    def read(self, chapter: Chapter, *, follow: bool = False, previous: bool = False, tail: int | None = None) -> ApiFailure | None:
+        """Read what is new, from where reading ended before. The failure that ended it, if it did not end by itself.
+
+        Args:
+            chapter: what to read; it remembers how far.
+            follow: stay until the container ends or the connection does.
+            previous: read the container that was there before a restart.
+            tail: of what is there only the last so many lines of the container, whichever ranks' they are.
+        """
+        chapter.resume.begin()
+        chapter.rest, chapter.complete, chapter.lines = b"", False, 0
+        params: dict[str, str | int | bool] = {"container": chapter.container, "timestamps": True}
+        if follow:
+            params["follow"] = True
+        if previous:
+            params["previous"] = True
+        if tail is not None:
+            params["tailLines"] = tail
+        since = chapter.resume.since or (self._since[:19].decode() + "Z" if self._since is not None else None)
+        if since is not None:
+            params["sinceTime"] = since
+        try:
+            with self._api.stream(f"{self._target.path}/log", params=params, read_s=self._silence_s) as chunks:
+                self._whole(chapter, chunks)
+        except ApiFailure as failure:
+            return failure
+        return None
+
+    def finish(self, chapter: Chapter) -> None:
+        """The container has ended and all of it was read: hand over the line that has no newline."""
+        if not chapter.rest:
+            return
+        lines, _ = records.canonical([chapter.rest])
+        chapter.rest = b""
+        if lines:
+            whose, record = chapter.demux.part(lines[0])
+            self.put({whose: record})
+
+    def note(self, chapter: Chapter, text: str) -> None:
+        """Say something of our own, once, in the log of the agent or, where that is not read, of the first that is."""
+        self.put({ANYBODY: records.note(text, chapter.at)})
+
+    def _whole(self, chapter: Chapter, chunks: Iterator[bytes]) -> None:
+        pieces: list[bytes] = []
+        self._idle(True)
+        for chunk in chunks:
+            self._idle(False)
+            if self._closing():
+                return
+            cut = chunk.rfind(b"\n")
+            if cut < 0:
+                pieces.append(chunk)
+            else:
+                pieces.append(chunk[:cut])
+                self._lines(chapter, b"".join(pieces).split(b"\n"))
+                pieces = [chunk[cut + 1 :]]
+            self._idle(True)
+        self._idle(False)
+        rest = b"".join(pieces)
+        if rest and records.canonical([rest])[1]:
+            self._strange(chapter, [rest])
+        else:
+            chapter.rest = rest
+        self._new(chapter, chapter.resume.end())
+        chapter.complete = True
+
+    def _lines(self, chapter: Chapter, lines: list[bytes]) -> None:
+        chapter.lines += len(lines)
+        lines, strange = records.canonical(lines)
+        if lines:
+            self._new(chapter, chapter.resume.fresh(lines))
+        if strange:
+            self._strange(chapter, strange)
+
+    def _new(self, chapter: Chapter, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        if chapter.resume.gap:
+            chapter.resume.gap = False
+            upto = lines[0][:INSTANT].decode()
+            text = f"lines between {chapter.at.decode()} and {upto} may be missing: the node rotated the log of {self._target.place}"
+            self.put({ANYBODY: records.note(text, max(chapter.demux.last, lines[0][:INSTANT]))})
+        self.put(chapter.demux.divide(lines, since=self._since))
+
+    def _strange(self, chapter: Chapter, lines: list[bytes]) -> None:
+        for line in lines:
+            if line not in chapter.told:
+                chapter.told.add(line)
+                self.note(chapter, f"the node of {self._target.place} says: {line.decode('utf-8', 'replace')}")
+
+
+def not_started(failure: ApiFailure) -> bool:
+    """Whether a refusal only means that the container has not said anything yet."""
+    return isinstance(failure, Invalid) and any(words in (failure.cause or "") for words in _NOT_YET)
+
+
+def no_previous(failure: ApiFailure) -> bool:
+    """Whether a refusal means that there is no earlier container."""
+    return isinstance(failure, Invalid) and _NO_PREVIOUS in (failure.cause or "")

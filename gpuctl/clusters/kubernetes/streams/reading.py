@@ -1,0 +1,271 @@
+"""One pass over one pod's log, in a thread of its own, for all the ranks that share it."""
+
+import random
+import threading
+import time
+from collections.abc import Collection
+
+from gpuctl.base.errors import GpuctlError, InternalError
+from gpuctl.clusters.kubernetes.streams import podlog, records
+from gpuctl.clusters.kubernetes.streams.podlog import ANYBODY, Chapter, Fetch
+from gpuctl.clusters.kubernetes.streams.podstate import PodStates
+from gpuctl.clusters.kubernetes.streams.records import Demux
+from gpuctl.clusters.kubernetes.streams.resume import Resume
+from gpuctl.clusters.kubernetes.streams.sharing import Pace, Shared
+from gpuctl.clusters.kubernetes.streams.target import PodTarget
+from gpuctl.kube.api import Api
+from gpuctl.kube.errors import ApiFailure, Gone, NotFound, TooMany, Unavailable, Undecodable
+
+_PASSING = (Unavailable, TooMany, Gone, Undecodable)
+"""Failures that may be over a moment later."""
+_TAIL_TRIES = 3
+
+
+class Reading:
+    """Reads a pod's log from ``since`` on and divides it among the ranks that join.
+
+    Args:
+        api: where the pod is.
+        target: the pod.
+        states: to see whether it still is there.
+        expected: the ranks (None: the agent) that may join.
+        since: an instant in the header's form.
+        follow: until the container has ended for good.
+        tail: begin with the last so many lines.
+        pace: how patient to be.
+        gate: held while reading what is there; bounds how many pods are read at a time.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        target: PodTarget,
+        states: PodStates,
+        *,
+        expected: Collection[int | None],
+        since: str | None,
+        follow: bool,
+        tail: int | None,
+        pace: Pace,
+        gate: threading.Semaphore,
+    ) -> None:
+        self._target = target
+        self._states = states
+        self._follow = follow
+        self._tail = tail
+        self._pace = pace
+        self._gate = gate
+        self._expected = expected
+        self._kept: dict[int | None, list[bytes]] | None = None
+        self.shared = Shared(expected=expected, follow=follow, pace=pace)
+        self._closing = self.shared.closing
+        self._fetch = Fetch(
+            api,
+            target,
+            since=since,
+            silence_s=pace.silence_s,
+            put=self._put,
+            idle=self.shared.idle,
+            closing=self._closing.is_set,
+        )
+        threading.Thread(target=self._run, name=f"log-{target.name}", daemon=True).start()
+
+    def _put(self, divided: dict[int | None, bytes]) -> None:
+        if self._kept is None:
+            self.shared.put(divided)
+            return
+        for whose, block in divided.items():
+            self._kept.setdefault(whose, []).append(block)
+
+    def _run(self) -> None:
+        failure: GpuctlError | None = None
+        try:
+            if self._follow:
+                self._read()
+            else:
+                with self._gate:
+                    self._read()
+        except GpuctlError as error:
+            failure = error
+        except Exception as error:
+            if not self._closing.is_set():
+                failure = InternalError(f"cannot read the log of {self._target.place}: {type(error).__name__}: {error}")
+        self.shared.end(failure)
+
+    def _read(self) -> None:
+        chapters = self._chapters()
+        if self._tail is not None:
+            self._last_lines(chapters, self._tail)
+        last = b""
+        for chapter in chapters:
+            chapter.demux.last = max(chapter.demux.last, last)
+            if self._follow and not self._target.previous:
+                self._followed(chapter)
+            elif self._tail is None:
+                self._once(chapter)
+            last = chapter.demux.last
+            if self._closing.is_set():
+                return
+
+    def _chapters(self) -> list[Chapter]:
+        target = self._target
+        alone = None if target.prefixed else (target.ranks or (0,))[0]
+        chapters = [Chapter(container=target.container, demux=Demux(ranks=target.ranks, prefixed=target.prefixed, alone=alone))]
+        if None in self._expected and not target.previous:
+            before = [Chapter(container=name, demux=Demux(ranks=(), prefixed=False)) for name in target.before]
+            chapters = before + chapters
+        return chapters
+
+    def _once(self, chapter: Chapter) -> None:
+        """What is there now."""
+        began = time.monotonic()
+        wait = self._pace.first_wait_s
+        while True:
+            failure = self._fetch.read(chapter, previous=self._target.previous)
+            if failure is None:
+                if chapter.rest and self._over(chapter):
+                    self._fetch.finish(chapter)
+                return
+            if isinstance(failure, NotFound):
+                self._lost(chapter)
+                return
+            if podlog.not_started(failure) or podlog.no_previous(failure):
+                return
+            if not isinstance(failure, _PASSING):
+                raise failure
+            if time.monotonic() - began > self._pace.farewell_s or self._closing.is_set():
+                self._given_up(chapter, failure)
+                return
+            wait = self._pause(wait)
+
+    def _followed(self, chapter: Chapter) -> None:
+        """Everything until the container has ended for good."""
+        seen_after = float("-inf")
+        trouble: float | None = None
+        wait = self._pace.first_wait_s
+        while not self._closing.is_set():
+            try:
+                standing = self._states.look(self._target, chapter.container, after=seen_after)
+            except _PASSING:
+                now = time.monotonic()
+                trouble = trouble if trouble is not None else now
+                if now - trouble > self._pace.patience_s:
+                    raise
+                wait = self._pause(wait)
+                continue
+            if standing is None:
+                self._lost(chapter)
+                return
+            if not standing.started:
+                if standing.over:
+                    return
+                self.shared.known()
+                seen_after = time.monotonic()
+                self._closing.wait(self._pace.poll_s)
+                continue
+            self._noticed(chapter, standing.restarts)
+            before = chapter.resume.anchor
+            failed = self._fetch.read(chapter, follow=not standing.over)
+            seen_after = time.monotonic()
+            if failed is None and standing.over:
+                self._fetch.finish(chapter)
+                return
+            if failed is None or chapter.resume.anchor is not before:
+                trouble = None
+                wait = self._pace.first_wait_s if chapter.resume.anchor is not before else wait
+            elif not isinstance(failed, (*_PASSING, NotFound)) and not podlog.not_started(failed):
+                raise failed
+            else:
+                trouble = trouble if trouble is not None else seen_after
+                if standing.over and seen_after - trouble > self._pace.farewell_s:
+                    self._given_up(chapter, failed)
+                    return
+            wait = self._pause(wait)
+
+    def _noticed(self, chapter: Chapter, restarts: int) -> None:
+        """A container that was started again writes a new log; first the rest of the one before it."""
+        if chapter.restarts is not None and restarts > chapter.restarts:
+            failed: ApiFailure | None = None
+            if restarts == chapter.restarts + 1:
+                failed = self._fetch.read(chapter, previous=True)
+                self._fetch.finish(chapter)
+            if failed is not None or restarts > chapter.restarts + 1:
+                self._fetch.note(chapter, f"{chapter.container} in {self._target.place} was started again; lines before that were lost")
+            chapter.resume = Resume()
+        chapter.restarts = restarts
+
+    def _last_lines(self, chapters: list[Chapter], count: int) -> None:
+        """Hand over the last lines of what is there now: so many of the ranks that are read, taken together.
+
+        A pod's last lines are not a rank's: more is read until there are enough of the wanted ones, or all was read.
+        """
+        collected: dict[int | None, list[bytes]] = {}
+        for chapter in chapters:
+            asked = max(1, count * (len(self._target.ranks) + 1 if self._target.prefixed else 1))
+            kept: dict[int | None, list[bytes]] = {}
+            for _ in range(_TAIL_TRIES):
+                kept = self._snapshot(chapter, asked)
+                there = sum(block.count(b"\n") for whose in self.shared.wanted for block in kept.get(whose, ()))
+                if chapter.lines < asked or there >= count or not self._target.prefixed:
+                    break
+                asked *= 8
+            else:
+                kept = self._snapshot(chapter, None)
+            for whose, blocks in kept.items():
+                collected.setdefault(whose, []).extend(blocks)
+        for whose, blocks in collected.items():
+            self._put({whose: b"".join(blocks) if whose == ANYBODY else b"".join(records.last_lines(blocks, count))})
+
+    def _snapshot(self, chapter: Chapter, tail: int | None) -> dict[int | None, list[bytes]]:
+        wait, began = self._pace.first_wait_s, time.monotonic()
+        while True:
+            fresh = Resume()
+            chapter.resume, chapter.demux.last = fresh, b""
+            kept: dict[int | None, list[bytes]] = {}
+            self._kept = kept
+            try:
+                failure = self._fetch.read(chapter, tail=tail, previous=self._target.previous)
+                if failure is None and not self._follow and chapter.rest and self._over(chapter):
+                    self._fetch.finish(chapter)
+            finally:
+                self._kept = None
+            if failure is None:
+                return kept
+            if isinstance(failure, NotFound) or podlog.not_started(failure) or podlog.no_previous(failure):
+                chapter.resume = Resume()
+                if isinstance(failure, NotFound) and not self._follow:
+                    self._lost(chapter)
+                return {}
+            if not isinstance(failure, _PASSING):
+                raise failure
+            if time.monotonic() - began > self._pace.farewell_s or self._closing.is_set():
+                raise failure
+            wait = self._pause(wait)
+
+    def _over(self, chapter: Chapter) -> bool:
+        try:
+            standing = self._states.look(self._target, chapter.container, after=float("-inf"))
+        except ApiFailure:
+            return False
+        return standing is None or standing.over or self._target.previous
+
+    def _lost(self, chapter: Chapter) -> None:
+        """The pod is not there any more."""
+        self.shared.known()
+        self._fetch.finish(chapter)
+        if not chapter.complete:
+            since = f"what it said after {chapter.demux.last.decode()}" if chapter.demux.last else "what it said"
+            self._fetch.note(chapter, f"{self._target.place} is gone; {since} was lost")
+
+    def _given_up(self, chapter: Chapter, failure: ApiFailure) -> None:
+        """The node does not hand its log over. Where not even the API server answers that is an error, else it concerns this pod alone."""
+        if not failure.status:
+            raise failure
+        self.shared.known()
+        since = f"after {chapter.demux.last.decode()} " if chapter.demux.last else ""
+        self._fetch.note(chapter, f"the log of {self._target.place} cannot be read {since}({failure.cause or failure.message})")
+
+    def _pause(self, wait: float) -> float:
+        """Sleep, with jitter, so that the readers of many pods do not come back at once; the next wait."""
+        self._closing.wait(wait * random.uniform(0.5, 1.0))
+        return min(wait * 2, self._pace.longest_wait_s)
