@@ -175,11 +175,8 @@ class Api:
     ) -> None:
         """Delete the object at ``path``, or with a ``labelSelector`` in ``params`` what it selects of a collection.
 
-        Args:
-            propagation: what happens to the objects it owns.
-            uid: only if it is this very object; repeating is safe then.
-            resource_version: only if it has not changed since.
-            grace_s: seconds between SIGTERM and SIGKILL for pods; None leaves it to the object.
+        ``propagation`` says what happens to the objects it owns. With ``uid`` only if it is this very object, with ``resource_version``
+        only if it has not changed since. ``grace_s`` are the seconds between SIGTERM and SIGKILL of a pod; None leaves that to the pod.
 
         Raises:
             NotFound: nothing is there.
@@ -209,8 +206,7 @@ class Api:
     def stream(self, path: str, *, params: Params | None = None, read_s: float | None = None) -> "AbstractContextManager[Iterator[bytes]]":
         """The bytes of an answer as they come (logs). Leaving the context closes the connection.
 
-        Args:
-            read_s: the longest silence in seconds; None waits for ever, as a followed log needs.
+        ``read_s`` is the longest silence in seconds; None waits for ever, as a followed log needs.
 
         Raises:
             Unavailable: the connection was cut before the answer's end, or was silent for too long.

@@ -95,9 +95,10 @@ class TooMany(ApiFailure, UnavailableError):
 
 
 class Unavailable(ApiFailure, UnavailableError):
-    """No connection, no answer in time, or an answer of the 5xx kind."""
+    """No connection, no answer in time, or an answer of the 5xx kind. ``reached``: the server may have seen the request."""
 
     default_code = "cluster-unreachable"
+    reached: bool = True
 
 
 class Undecodable(ApiFailure, UnavailableError):

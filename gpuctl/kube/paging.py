@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -72,7 +72,7 @@ def pages(transport: "Transport", path: str, item: type[T], *, params: Mapping[s
     while True:
         asked = {**(params or {}), "limit": limit} | ({"continue": token} if token else {})
         try:
-            found = transport.decode(transport.send("GET", path, params=asked), list_type(item))
+            found = transport.decode(transport.send("GET", path, params=asked), list_type(cast("Any", item)))
         except Gone:
             if first or restarts == MOST_RESTARTS:
                 raise
