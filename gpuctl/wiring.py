@@ -26,7 +26,7 @@ MODULES: dict[str, str] = {"pytorch": "torch", "ray": "ray"}
 
 ENTRY_POINTS = "gpuctl.clusters"
 
-_TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.DEVICES, keys.SLOTS)
+_TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.DEVICES, keys.SLOTS, keys.LOG_LIMIT)
 """Settings that become options of a ``local`` cluster where somebody gave them; the profile's own options are stronger."""
 
 
@@ -149,6 +149,22 @@ def _cache(env: Mapping[str, str] | None) -> str | None:
         return paths.cache_dir(env)
     except UsageError:  # no home: ask every time
         return None
+
+
+class LocksSetUp(NamedTuple):
+    """Whether this machine's shared lock directory is there now, in a sentence; else the command that somebody with more rights gives."""
+
+    done: bool
+    text: str
+    command: str | None
+
+
+def set_up_locks(group: str | None = None) -> LocksSetUp:
+    """Make the directory by whose locks the people of this machine share its devices, for everybody or for a group's members."""
+    from gpuctl.clusters.local import locks
+
+    made = locks.set_up(group)
+    return LocksSetUp(made.done, made.text, made.command)
 
 
 def installed_kinds() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone, tzinfo
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from gpuctl.base import clock
+from gpuctl.port.notes import Noting
 
 if TYPE_CHECKING:
     from gpuctl.cli.result import Context
@@ -104,8 +105,11 @@ class Session:
         self.out.flush()
 
     def close(self) -> None:
-        """Let go of the pool."""
+        """Say what the pool has to tell beside its answers, and let go of it."""
         if self._pool is not None:
+            if isinstance(self._pool, Noting):
+                for note in self._pool.notes():
+                    self.say(f"note: {note}")
             self._pool.close()
             self._pool = None
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from gpuctl.base import duration
+from gpuctl.base import duration, quantity
 
 T = TypeVar("T")
 
@@ -63,6 +63,12 @@ def _count(value: object) -> int:
 
 def _seconds(value: object) -> int:
     return duration.parse(_text(value))
+
+
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return quantity.parse_memory(_text(value))
 
 
 def _choice(*words: str) -> Callable[[object], str]:
@@ -139,6 +145,15 @@ DEVICES: Key[str] = Key(
     doc="What jobs on this machine hold: its GPUs, or process slots where there are none (auto), or what is named.",
     project=False,
 )
+LOG_LIMIT: Key[int | None] = Key(
+    name="log_limit",
+    env="GPUCTL_LOG_LIMIT",
+    read=_size,
+    allowed=quantity.MEMORY_ALLOWED,
+    default=None,
+    default_text="1Gi",
+    doc="How much log of one rank is kept on this machine; the oldest half goes first.",
+)
 COLOR: Key[str] = Key(
     name="color",
     env="GPUCTL_COLOR",
@@ -165,7 +180,7 @@ REQUEST_TIMEOUT: Key[int] = Key(
     doc="How long to wait for one cluster's answer before its rows are left out.",
 )
 
-KEYS: tuple[Key[Any], ...] = (PROFILE, STATE_DIR, LOCK_DIR, DEVICES, SLOTS, COLOR, TIME_ZONE, REQUEST_TIMEOUT)
+KEYS: tuple[Key[Any], ...] = (PROFILE, STATE_DIR, LOCK_DIR, DEVICES, SLOTS, LOG_LIMIT, COLOR, TIME_ZONE, REQUEST_TIMEOUT)
 """Every setting, in the order in which documentation lists them."""
 
 BY_NAME: dict[str, Key[Any]] = {key.name: key for key in KEYS}

@@ -1,18 +1,24 @@
 """DirectPool: the Pool port over the clusters of a profile, with nothing resident in between."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import msgspec
-
+from gpuctl.base.errors import NotFoundError
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.quota import QuotaRow
 from gpuctl.model.reason import Explanation
 from gpuctl.pool import listings, resolve
 from gpuctl.pool.members import Members
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check, Cluster
+from gpuctl.port.notes import Noting
 from gpuctl.port.stream import Stop
+
+if TYPE_CHECKING:
+    from gpuctl.pool.record import Record
 
 
 class DirectPool:
@@ -24,12 +30,14 @@ class DirectPool:
         members: the clusters, in the profile's order.
         user: whose jobs are mine.
         profile: the profile's name, for messages.
+        record_at: the directory of my own record, for clusters that forget; None keeps none.
     """
 
-    def __init__(self, members: Members, *, user: str, profile: str = "") -> None:
+    def __init__(self, members: Members, *, user: str, profile: str = "", record_at: str | None = None) -> None:
         self.members = members
         self.profile = profile
         self._user = user
+        self._record_at = record_at
 
     def __repr__(self) -> str:
         """Profile and clusters."""
@@ -44,6 +52,10 @@ class DirectPool:
         """Let go of connections; jobs go on."""
         self.members.close()
 
+    def notes(self) -> tuple[str, ...]:
+        """What its clusters have to tell beside their answers (``port.notes``)."""
+        return tuple(note for member in self.members.all if isinstance(member.cluster, Noting) for note in member.cluster.notes())
+
     def me(self) -> str:
         """The user this pool takes me for."""
         return self._user
@@ -52,11 +64,9 @@ class DirectPool:
 
     def submit(self, submission: Submission) -> Submitted:
         """Accept a job on the best cluster, or raise with nothing left behind."""
-        from gpuctl.pool import submit
+        from gpuctl.pool import submitting
 
-        choice = submit.choose(self.members, submission, user=self._user)
-        submitted = choice.member.cluster.launch(choice.submission)
-        return msgspec.structs.replace(submitted, notes=(*choice.notes, *submitted.notes)) if choice.notes else submitted
+        return submitting.submit(self.members, submission, user=self._user, record=self._record)
 
     def plan(self, submission: Submission) -> Plan:
         """Where, when, cost; submits nothing."""
@@ -66,16 +76,30 @@ class DirectPool:
 
     def jobs(self, query: JobQuery) -> Listing[Job]:
         """Matching jobs of every cluster, unfinished first, then newest first."""
-        return listings.jobs(self.members, query)
+        return self._saw(listings.jobs(self.members, query))
 
     def history(self, query: JobQuery) -> Listing[Job]:
         """What I ran, newest first."""
-        return listings.history(self.members, query, user=self._user)
+        from gpuctl.pool import remembering
+
+        return remembering.history(self.members, query, user=self._user, record=self._record)
 
     def job(self, ref: str | None) -> Job:
         """One job with all attempts and its timeline."""
-        located = resolve.locate(self.members, ref, user=self._user)
-        return located.job if located.job is not None else located.member.cluster.job(located.ref)
+        record = self._record
+        try:
+            located = resolve.locate(self.members, ref, user=self._user)
+            job = located.job if located.job is not None else located.member.cluster.job(located.ref)
+        except NotFoundError as error:
+            if record is None:
+                raise
+            from gpuctl.pool import remembering
+
+            return remembering.forgotten(self.members, ref, record, error)
+        if record is None:
+            return job
+        record.saw([job])
+        return job
 
     def explain(self, ref: str | None) -> Explanation:
         """Why it stands where it stands."""
@@ -96,7 +120,9 @@ class DirectPool:
         """Yield each job once it is final, over all clusters in the order in which they end."""
         from gpuctl.pool import waiting
 
-        return waiting.wait(self.members, refs, user=self._user, stop=stop, timeout=timeout)
+        ended = waiting.wait(self.members, refs, user=self._user, stop=stop, timeout=timeout)
+        record = self._record
+        return ended if record is None else _watched(ended, record)
 
     # Streams
 
@@ -141,7 +167,13 @@ class DirectPool:
 
     def usage(self, query: JobQuery) -> Listing[UsageRow]:
         """GPU-seconds by user, day and state."""
-        return listings.flat(self.members, lambda cluster: cluster.usage(query))
+        return listings.once(self.members, lambda cluster: cluster.usage(query))
+
+    def quota(self) -> Listing[QuotaRow]:
+        """What may be held, by cluster, team, tier and GPU type."""
+        from gpuctl.pool import quotas
+
+        return quotas.rows(self.members)
 
     def checks(self) -> Sequence[Check]:
         """What ``doctor`` shows."""
@@ -153,7 +185,7 @@ class DirectPool:
 
     def volumes(self) -> Listing[Volume]:
         """Every volume of every cluster."""
-        return listings.flat(self.members, lambda cluster: cluster.volumes())
+        return listings.once(self.members, lambda cluster: cluster.volumes())
 
     def create_volume(self, name: str, *, cluster: str | None, size: int | None, access: str | None, storage_class: str | None) -> Volume:
         """Create one, on the first cluster that keeps volumes unless one is named."""
@@ -187,6 +219,27 @@ class DirectPool:
 
         return volumes.home(self.members, name, cluster).get_file(name, path, destination)
 
+    @cached_property
+    def _record(self) -> "Record | None":
+        """My own record, where a cluster forgets: a machine's own store needs no second one."""
+        if self._record_at is None or not any(member.forgets for member in self.members.all):
+            return None
+        from gpuctl.pool.record import Record
+
+        return Record(self._record_at)
+
+    def _saw(self, listing: Listing[Job]) -> Listing[Job]:
+        if self._record is not None:
+            self._record.saw(listing.items)
+        return listing
+
     def _find(self, ref: str | None, *, sure: bool = False) -> tuple[Cluster, str]:
         located = resolve.locate(self.members, ref, user=self._user, sure=sure)
         return located.member.cluster, located.ref
+
+
+def _watched(ended: Iterable[Job], record: "Record") -> Iterator[Job]:
+    """The jobs as they end, each settled in the record."""
+    for job in ended:
+        record.saw([job])
+        yield job

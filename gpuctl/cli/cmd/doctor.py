@@ -9,12 +9,14 @@ import msgspec
 import typer
 
 import gpuctl
-from gpuctl.base.errors import GpuctlError
+from gpuctl.base.errors import GpuctlError, NotAllowedError, UsageError
 from gpuctl.base.exitcodes import ExitCode
 from gpuctl.cli.result import Column, Result, Rows
 from gpuctl.cli.session import Session
 from gpuctl.cli.verb import Verb
 
+SetUpLocks = Annotated[bool, typer.Option("--set-up-locks", help="Make the directory by which people share this machine's devices.")]
+Group = Annotated[str | None, typer.Option("--group", metavar="GROUP", help="With --set-up-locks: for members of this group only.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 when there is a problem (for scripts).")]
 
 _WRITTEN_BY_HAND = {
@@ -34,12 +36,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     fix: str | None = None
 
 
-def run(session: Session, strict: Strict = False) -> Result:
+def run(session: Session, strict: Strict = False, set_up_locks: SetUpLocks = False, group: Group = None) -> Result:
     """Check this installation, this machine and every cluster of the pool.
 
-    Nothing is changed. Each line that is not ok comes with the command that
-    mends it.
+    Nothing is changed, unless --set-up-locks asks for it. Each line that is not
+    ok comes with the command that mends it.
     """
+    if group is not None and not set_up_locks:
+        raise UsageError("--group goes with --set-up-locks", code="bad-flags", hint=f"gpuctl doctor --set-up-locks --group {group}")
+    if set_up_locks:
+        _set_up_locks(session, group)
     lines = [_installation(), *_interpreters(session), _completion(session), *_pool(session)]
     problems = sum(line.verdict == "problem" for line in lines)
     fixes = [f"{line.name}: {line.fix}" for line in lines if line.fix and line.verdict != "ok"]
@@ -53,6 +59,15 @@ def run(session: Session, strict: Strict = False) -> Result:
         footer=footer,
         code=ExitCode.FAILED if strict and problems else ExitCode.OK,
     )
+
+
+def _set_up_locks(session: Session, group: str | None) -> None:
+    from gpuctl import wiring
+
+    made = wiring.set_up_locks(group)
+    if not made.done:
+        raise NotAllowedError(f"cannot set up the device locks: {made.text}", code="locks-not-set-up", hint=made.command)
+    session.say(made.text)
 
 
 def _installation() -> Line:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from gpuctl import __version__
-from gpuctl.base import clock
+from gpuctl.base import clock, quantity
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, Problem, nearest
 from gpuctl.clusters.local import alive, change, heal, ingest, keeper, lookup, paths, recover, rounds, spawn, views, waiting
 from gpuctl.clusters.local.inventory import Machine
@@ -34,7 +34,7 @@ from gpuctl.port.stream import RankLog, Stop
 _PLACES = {"state_dir": "GPUCTL_STATE_DIR", "lock_dir": "GPUCTL_LOCK_DIR"}
 """Options that are the same as a variable, by which the keeper and the supervisors learn of them."""
 
-OPTIONS = frozenset({"devices", "slots", *_PLACES})
+OPTIONS = frozenset({"devices", "slots", "log_limit", *_PLACES})
 _NOT_HERE = frozenset({Capability.MAX_COST, Capability.FAIL_OVER, Capability.QUOTA})
 
 
@@ -93,6 +93,7 @@ class LocalCluster:
             environ=self._environ,
             keeper_argv=keeper.argv(state=self._state_root, cluster=self._name, options=self._options),
             volume_root=self._volume_root,
+            log_limit=_log_limit(self._options),
         )
 
     @cached_property
@@ -181,7 +182,16 @@ class LocalCluster:
         """What ``gpuctl doctor`` shows of this machine."""
         from gpuctl.clusters.local import checks
 
-        return checks.lines(root=self._state_root, machine=self._machine, open_store=lambda: self._database)
+        lines = checks.lines(root=self._state_root, machine=self._machine, open_store=lambda: self._database)
+        self.notes()  # they are among the lines
+        return lines
+
+    def notes(self) -> tuple[str, ...]:
+        """What happened to the store, once (``port.notes``)."""
+        if self._opened is None:
+            return ()
+        told, self._opened.notes[:] = tuple(self._opened.notes), ()
+        return told
 
     # -- jobs ---------------------------------------------------------------------------------------------------------------------
 
@@ -200,7 +210,7 @@ class LocalCluster:
         if not existed:
             self._attend()
         job = self._whole(Found(job_id, "", None))
-        return Submitted(job=job, existed=existed, sentence=_sentence(job), notes=tuple(self._database.notes))
+        return Submitted(job=job, existed=existed, sentence=_sentence(job), notes=self.notes())
 
     def claim(self, request_id: str, *, digest: str, home: str) -> str:
         """The place that the first claim of this request id named."""
@@ -409,8 +419,14 @@ def _stopping(job: Job) -> str:
     return "cancelled" if job.final else "is being stopped"
 
 
+def _log_limit(options: Mapping[str, str]) -> int | None:
+    return quantity.parse_memory(options["log_limit"]) if "log_limit" in options else None
+
+
 def build(name: str, options: Mapping[str, str]) -> LocalCluster:
-    """This machine as a cluster called ``name``. Options: ``devices`` (auto, nvidia, amd, slots), ``slots``, ``state_dir``, ``lock_dir``.
+    """This machine as a cluster called ``name``.
+
+    Options: ``devices`` (auto, nvidia, amd, slots), ``slots``, ``log_limit`` (bytes of log kept per rank), ``state_dir``, ``lock_dir``.
 
     Raises:
         InvalidInput: an option is unknown or wrong.
@@ -421,6 +437,10 @@ def build(name: str, options: Mapping[str, str]) -> LocalCluster:
         )
         for option in sorted(options.keys() - OPTIONS)
     ]
+    try:
+        _log_limit(options)
+    except ValueError as error:
+        problems.append(Problem(field="log_limit", message=str(error), got=options["log_limit"], allowed=quantity.MEMORY_ALLOWED))
     if problems:
         raise InvalidInput(f"cannot use cluster {name}", problems, code="bad-option")
     places = {variable: options[option] for option, variable in _PLACES.items() if option in options}

@@ -18,6 +18,9 @@ import msgspec
 
 from gpuctl.model.spec import JobSpec
 
+LOG_LIMIT = 1 << 30
+"""Bytes of log kept per rank where nobody says otherwise."""
+
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """One leased device. ``fd`` is the inherited locked descriptor at launch; a grown slot has only ``lock`` (the path to lock)."""
@@ -70,7 +73,7 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     grace: int = 30
     volumes: dict[str, str] = {}
     checkpoint: str | None = None
-    log_limit: int = 1 << 30
+    log_limit: int = LOG_LIMIT
     """Bytes of log kept per rank; the oldest half goes first."""
     wake: str | None = None
     """Path of the keeper's wake-up FIFO."""

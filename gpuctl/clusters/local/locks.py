@@ -94,7 +94,7 @@ def set_up(group: str | None = None) -> SetUp:
     """
     mode = 0o3770 if group else 0o1777
     command = f"sudo install -d -m {mode:o}{f' -g {group}' if group else ''} {SHARED_DIRECTORY}"
-    if unusable(SHARED_DIRECTORY) is None:
+    if unusable(SHARED_DIRECTORY) is None and is_shared(SHARED_DIRECTORY):
         return SetUp(done=True, text=f"{SHARED_DIRECTORY} is there")
     if os.geteuid() != 0:
         return SetUp(done=False, text=f"{SHARED_DIRECTORY} has to be made by root", command=command)

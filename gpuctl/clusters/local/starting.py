@@ -12,7 +12,7 @@ import msgspec
 from gpuctl.clusters.local import alive, spawn, volumes
 from gpuctl.clusters.local.ingest import place_of, pods_of
 from gpuctl.clusters.local.inventory import boot_id
-from gpuctl.clusters.local.launchplan import LaunchPlan, Lease, Slot, Task
+from gpuctl.clusters.local.launchplan import LOG_LIMIT, LaunchPlan, Lease, Slot, Task
 from gpuctl.clusters.local.leases import Leases
 from gpuctl.clusters.local.paths import StatePaths
 from gpuctl.clusters.local.seal import Secrets
@@ -29,7 +29,7 @@ _SCRATCH_LONGEST = 40
 
 
 class Surroundings(NamedTuple):
-    """What every start of this machine shares."""
+    """What every start of this machine shares. ``log_limit``: bytes of log kept per rank, None for the usual."""
 
     database: Database
     cluster: str
@@ -37,6 +37,7 @@ class Surroundings(NamedTuple):
     environ: Mapping[str, str]
     keeper_argv: tuple[str, ...]
     volume_root: str
+    log_limit: int | None = None
 
 
 def start(
@@ -179,6 +180,7 @@ def _plan(
         grace=spec.grace_seconds,
         volumes={name: there[name] for name in sorted(names) if name in there},
         checkpoint=_checkpoint(spec, there),
+        log_limit=around.log_limit if around.log_limit is not None else LOG_LIMIT,
         wake=paths.wake,
         keeper_argv=around.keeper_argv,
     )

@@ -1,5 +1,6 @@
 """The state directory and the store: where they are, what breaks them, and what people are told."""
 
+import json
 import os
 import sqlite3
 import stat
@@ -10,6 +11,7 @@ import pytest
 
 from gpuctl.base.errors import GpuctlError, UsageError
 from gpuctl.clusters.local import paths
+from gpuctl.clusters.local.cluster import build
 from gpuctl.clusters.local.store import Database
 from gpuctl.clusters.local.store.schema import VERSION
 from gpuctl.model.ask import JobQuery
@@ -158,7 +160,8 @@ def test_a_damaged_store_is_kept_aside_and_rebuilt_from_the_jobs(home: Path) -> 
     assert found[held.name] is State.QUEUED
     assert place.cluster.job(ended.name).state is State.SUCCEEDED
     assert [job.state for job in place.cluster.wait([running.name], stop=_never(), timeout=30)] == [State.SUCCEEDED]
-    notes = place.cluster.launch(place.submission("true")).notes
+    notes = place.cluster.notes()
+    assert place.cluster.notes() == ()
     assert any("damaged" in note and ".corrupt-" in note for note in notes)
     kept = [name for name in os.listdir(place.paths.root) if ".corrupt-" in name]
     assert kept
@@ -207,3 +210,15 @@ def test_many_open_a_new_store_at_once(tmp_path: Path) -> None:
 
 def _never() -> threading.Event:
     return threading.Event()
+
+
+def test_the_limit_of_logs_is_an_option_that_supervisors_are_told(home: Path) -> None:
+    with pytest.raises(GpuctlError, match="cannot use cluster here"):
+        build("here", {"log_limit": "much"})
+    place = LocalPlace()
+    place.options["log_limit"] = "3Mi"
+    cluster = place.again()
+    job = cluster.launch(place.submission("true")).job
+    with open(f"{place.paths.launch(job.id, 1)}/plan.json") as file:
+        assert json.load(file)["log_limit"] == 3 << 20
+    place.close()

@@ -20,7 +20,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was accepted, as ``job.json`` keeps it: the submission without its environment and secrets, and what was decided about it.
 
     ``at`` is UNIX time in seconds. ``submission.code`` already names the snapshot, if there is one. ``asked`` is the digest of what was
-    asked for, by which a request id that comes again is told from one that was used for something else. ``environment`` has the names of its
+    asked for, by which a request id that comes again is told from one that was used for something else. ``environment``: the names of its
     variables.
     """
 
