@@ -1,0 +1,546 @@
+#!/bin/sh
+# The program that runs in every container of a gpuctl job. POSIX sh, for images have nothing else in common.
+#
+#   entry.sh unpack                  verify the code and unpack it into the working directory
+#   entry.sh gang                    wait until every peer has an address; fail as gang-incomplete
+#   entry.sh run MODE WORDS...       setup, then the job's program, whose status is the container's
+#   entry.sh program                 the program that GPUCTL_COMMAND holds; no setup (Ray's entrypoint)
+#   entry.sh ray                     a node of a Ray without its operator; the entrypoint on the head
+#   entry.sh ray-node                a node of KubeRay's: setup, then the command that KubeRay made
+#
+# MODE: command (the words are it), script (what runs it is found out), python, torch (through torch's agent).
+# What a GPUCTL_POD_ variable says is for this program alone; the job's program does not see them.
+
+set -u
+base=${GPUCTL_POD_BASE:-/gpuctl}
+termination=${GPUCTL_POD_TERMINATION_LOG:-/dev/termination-log}
+nl='
+'
+
+say() { printf 'gpuctl: %s\n' "$*" >&2; }
+
+fail() { # fail STATUS CODE SENTENCE: the sentence to the log, and with its code to the pod's status
+  say "$3"
+  { printf '%s: %s\n' "$2" "$3" >"$termination"; } 2>/dev/null
+  exit "$1"
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+find_python() {
+  [ -z "${GPUCTL_POD_PYTHON:-}" ] || { printf '%s' "$GPUCTL_POD_PYTHON"; return; }
+  command -v python3 || command -v python || return 127
+}
+
+# --- code -----------------------------------------------------------------------------------------------------------------------------
+
+digest_of_stdin() {
+  if have sha256sum; then
+    sha256sum | cut -d ' ' -f 1
+  elif have shasum; then
+    shasum -a 256 | cut -d ' ' -f 1
+  elif have openssl; then
+    openssl dgst -sha256 -r | cut -d ' ' -f 1
+  elif python=$(find_python); then
+    "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'
+  fi
+}
+
+parts() { # every part in its order, as one stream
+  number=0
+  while [ "$number" -lt "$GPUCTL_POD_PARTS" ]; do
+    cat "$base/in/part.$number" || return 1
+    number=$((number + 1))
+  done
+}
+
+unpack() {
+  [ -n "${GPUCTL_POD_CODE:-}" ] || return 0
+  [ ! -e "$base/work/.gpuctl-unpacked" ] || return 0
+  found=$(parts | digest_of_stdin)
+  [ -n "$found" ] || fail 74 code-unverified "the image has neither sha256sum nor Python, so the code cannot be verified"
+  [ "$found" = "$GPUCTL_POD_CODE" ] || fail 74 code-damaged "the code that arrived is not what was submitted: $found, not $GPUCTL_POD_CODE"
+  if have tar && have gzip; then
+    parts | gzip -dc | tar -xmof - -C "$base/work" || fail 74 code-unpacked "the code could not be unpacked into $base/work"
+  elif python=$(find_python); then
+    parts | "$python" -c 'import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz").extractall(sys.argv[1])' "$base/work" ||
+      fail 74 code-unpacked "the code could not be unpacked into $base/work"
+  else
+    fail 74 code-unpacked "the image has neither tar with gzip nor Python, so the code cannot be unpacked"
+  fi
+  : >"$base/work/.gpuctl-unpacked"
+}
+
+# --- a gang starts together -----------------------------------------------------------------------------------------------------------
+
+resolves() {
+  if have getent; then
+    getent hosts "$1" >/dev/null 2>&1
+  elif python=$(find_python); then
+    "$python" -c 'import socket, sys; socket.getaddrinfo(sys.argv[1], None)' "$1" >/dev/null 2>&1
+  else
+    nslookup "$1" >/dev/null 2>&1
+  fi
+}
+
+peer() { printf '%s%s%s' "${GPUCTL_POD_PEERS%%\{\}*}" "$1" "${GPUCTL_POD_PEERS#*\{\}}"; }
+
+gang() {
+  deadline=$(($(date +%s) + GPUCTL_POD_WAIT))
+  index=0
+  while [ "$index" -lt "$GPUCTL_POD_NODES" ]; do
+    until resolves "$(peer "$index")"; do
+      if [ "$(date +%s)" -ge "$deadline" ]; then
+        missing=0 names=
+        while [ "$index" -lt "$GPUCTL_POD_NODES" ]; do
+          resolves "$(peer "$index")" || { missing=$((missing + 1)); [ "$missing" -gt 8 ] || names="$names $index"; }
+          index=$((index + 1))
+        done
+        [ "$missing" -gt 0 ] || return 0
+        fail 75 gang-incomplete "$missing of $GPUCTL_POD_NODES nodes did not start within $GPUCTL_POD_WAIT s (node$names)"
+      fi
+      sleep "${GPUCTL_POD_POLL:-2}"
+    done
+    index=$((index + 1))
+  done
+}
+
+# --- time -----------------------------------------------------------------------------------------------------------------------------
+
+pod_start() { # seconds since 1970; the kubelet made our input volume when the pod came to the node, which is where its limit counts from
+  { [ -L "$base/in/..data" ] && stat -c %Y "$base/in/..data" 2>/dev/null; } || date +%s
+}
+
+at_limit() { # whether the pod's time is up, or so nearly that whoever ends us now does so for it
+  [ -n "${GPUCTL_POD_LIMIT:-}" ] && [ "$(date +%s)" -ge $((started + GPUCTL_POD_LIMIT - 3)) ]
+}
+
+# --- signals --------------------------------------------------------------------------------------------------------------------------
+
+is_shell() {
+  IFS= read -r comm <"/proc/$1/comm" 2>/dev/null || return 1
+  case $comm in sh | bash | dash | zsh | ksh | mksh | ash | busybox) return 0 ;; esac
+  return 1
+}
+
+children() { # pids whose parent is $1
+  for status in /proc/[0-9]*/status; do
+    while read -r key value _; do
+      [ "$key" = PPid: ] || continue
+      [ "$value" != "$1" ] || { pid=${status#/proc/}; printf '%s\n' "${pid%/status}"; }
+      break
+    done 2>/dev/null <"$status"
+  done 2>/dev/null
+}
+
+has_rank() { tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -q '^LOCAL_RANK='; }
+
+end_tree() { # SIGNAL PID: to a program; to a shell and what it runs, for a shell tells its children nothing
+  kill -s "$1" "$2" 2>/dev/null || return 0
+  if is_shell "$2"; then
+    for below in $(children "$2"); do (end_tree "$1" "$below"); done
+  fi
+}
+
+warn_tree() { # SIGNAL PID: to the ranks below a launcher, to the program itself where it has none
+  warned=
+  for below in $(children "$2"); do
+    if has_rank "$below"; then kill -s "$1" "$below" 2>/dev/null && warned=1; fi
+  done
+  [ -n "$warned" ] && ! has_rank "$2" && return 0
+  if is_shell "$2"; then
+    for below in $(children "$2"); do (warn_tree "$1" "$below"); done
+    return 0
+  fi
+  kill -s "$1" "$2" 2>/dev/null
+}
+
+hand_over() { # SIGNAL: to every program that we started
+  caught=$1
+  for program in $programs; do
+    if [ "$1" = "${GPUCTL_POD_SIGNAL:-}" ] && [ -n "$warning" ]; then warn_tree "$1" "$program"; else end_tree "$1" "$program"; fi
+  done
+}
+
+watch_signals() {
+  for each in TERM INT HUP QUIT USR1 USR2; do
+    # shellcheck disable=SC2064
+    trap "hand_over $each" "$each"
+  done
+}
+
+plan_warning() { # send ourselves the signal that was asked for, so long before the limit
+  warning= timer=
+  [ -n "${GPUCTL_POD_SIGNAL:-}" ] && [ -n "${GPUCTL_POD_LIMIT:-}" ] || return 0
+  delay=$((started + GPUCTL_POD_LIMIT - GPUCTL_POD_SIGNAL_BEFORE - $(date +%s)))
+  [ "$delay" -gt 0 ] || delay=0
+  warning=1
+  (
+    trap 'kill "$nap" 2>/dev/null; exit 0' TERM
+    sleep "$delay" &
+    nap=$!
+    wait "$nap" && kill -s "$GPUCTL_POD_SIGNAL" $$
+  ) &
+  timer=$!
+}
+
+# A shell's background processes ignore SIGINT and SIGQUIT, and so would everything they run.
+default_signals() {
+  if env --default-signal=INT,QUIT true 2>/dev/null; then
+    exec env --default-signal=INT,QUIT -- "$@"
+  elif python=$(find_python); then
+    exec "$python" -c 'import os, signal, sys
+for each in (signal.SIGINT, signal.SIGQUIT): signal.signal(each, signal.SIG_DFL)
+try: os.execvp(sys.argv[1], sys.argv[1:])
+except FileNotFoundError as error: sys.exit(print(f"gpuctl: {sys.argv[1]}: {error.strerror}", file=sys.stderr) or 127)
+except OSError as error: sys.exit(print(f"gpuctl: {sys.argv[1]}: {error.strerror}", file=sys.stderr) or 126)' "$@"
+  fi
+  exec "$@"
+}
+
+await() { # PID: its status, whatever signals come meanwhile
+  while :; do
+    caught=
+    wait "$1"
+    status=$?
+    [ -n "$caught" ] && kill -0 "$1" 2>/dev/null || return "$status"
+  done
+}
+
+# --- the program ----------------------------------------------------------------------------------------------------------------------
+
+enter() { # the working directory
+  cd "$base/work/${GPUCTL_POD_CWD:-}" || fail 74 workdir-missing "there is no directory ${GPUCTL_POD_CWD:-} in the code"
+}
+
+setup() { # once per container, before anything of the job's runs
+  [ -n "${GPUCTL_POD_SETUP:-}" ] || return 0
+  programs=
+  (enter && hide && default_signals /bin/sh -c "$setup_text") &
+  programs=$!
+  await "$programs"
+  code=$?
+  programs=
+  [ "$code" -eq 0 ] || fail "$code" setup-failed "setup ended with $code"
+}
+
+contract() { # the variables that a program may rely on, whatever made the pod
+  index=${JOB_COMPLETION_INDEX:-${PET_NODE_RANK:-${NODE_RANK:-0}}}
+  export GPUCTL_NODE_RANK="$index"
+  case ${GPUCTL_POD_ARRAY:-} in
+    '') ;;
+    *+) export GPUCTL_NODE_RANK=0 GPUCTL_ARRAY_INDEX=$((${GPUCTL_POD_ARRAY%+} + index)) ;;
+    *) export GPUCTL_NODE_RANK=0 GPUCTL_ARRAY_INDEX="$(printf '%s' "$GPUCTL_POD_ARRAY" | cut -d , -f $((index + 1)))" ;;
+  esac
+  # Operators that know ranks only by node call a node's number RANK.
+  unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE
+  if [ -n "${MASTER_ADDR:-}" ] && [ -z "${PET_MASTER_ADDR:-}" ]; then export PET_MASTER_ADDR="$MASTER_ADDR"; fi
+  if [ -n "${MASTER_PORT:-}" ] && [ -z "${PET_MASTER_PORT:-}" ]; then export PET_MASTER_PORT="$MASTER_PORT"; fi
+  if [ -n "${PET_MASTER_ADDR:-}" ]; then
+    export MASTER_ADDR="$PET_MASTER_ADDR" MASTER_PORT="${PET_MASTER_PORT:-29500}" NODE_RANK="${NODE_RANK:-$index}"
+  fi
+  if [ -n "${GPUCTL_POD_TORCH:-}" ]; then
+    export PET_TEE=3 PET_NPROC_PER_NODE="$GPUCTL_POD_TORCH"
+    # What torch's agent would choose anyway, without its lines of warning in every log.
+    [ "$GPUCTL_POD_TORCH" -le 1 ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+  fi
+  if [ "${GPUCTL_POD_RESTARTS:-0}" -gt 0 ]; then
+    GPUCTL_ATTEMPT=$((${GPUCTL_ATTEMPT:-1} + GPUCTL_POD_RESTARTS))
+    export GPUCTL_ATTEMPT
+    [ -z "${GPUCTL_CHECKPOINT_DIR:-}" ] || export GPUCTL_RESUME_FROM="$GPUCTL_CHECKPOINT_DIR"
+  fi
+  [ -z "${GPUCTL_CHECKPOINT_DIR:-}" ] || mkdir -p "$GPUCTL_CHECKPOINT_DIR" ||
+    fail 73 checkpoint-unwritable "the directory $GPUCTL_CHECKPOINT_DIR cannot be made"
+}
+
+hide() { # what is ours alone; only ever in the process that becomes the job's program
+  setup_text=${GPUCTL_POD_SETUP:-}
+  for each in $(env | sed -n 's/^\(GPUCTL_POD_[A-Z_]*\)=.*/\1/p') GPUCTL_COMMAND; do unset "$each"; done
+}
+
+start_program() { # MODE WORDS...: become the job's program
+  mode=$1
+  shift
+  python=$(find_python) || python=
+  hide
+  case $mode in
+    torch)
+      [ -n "$python" ] || missing_python
+      default_signals "$python" -m torch.distributed.run "$@"
+      ;;
+    python)
+      [ -n "$python" ] || missing_python
+      default_signals "$python" "$@"
+      ;;
+    script) start_script "$@" ;;
+    *) default_signals "$@" ;;
+  esac
+}
+
+missing_python() {
+  say "the image has no Python"
+  exit 127
+}
+
+start_script() {
+  case $1 in
+    *.py | *.pyc | *.pyz)
+      [ -n "$python" ] || missing_python
+      default_signals "$python" "$@"
+      ;;
+  esac
+  [ -e "$1" ] || { say "$1: no such file in $PWD"; exit 127; }
+  script=$1
+  shift
+  case $script in */*) ;; *) script=./$script ;; esac
+  first=
+  IFS= read -r first 2>/dev/null <"$script" || :
+  case $first in
+    '#!'*)
+      runner=${first#'#!'}
+      # Words of a #! line: the interpreter, and the rest as one.
+      runner=${runner#"${runner%%[! ]*}"}
+      option=${runner#"${runner%% *}"}
+      option=${option#"${option%%[! ]*}"}
+      runner=${runner%% *}
+      if [ -n "$option" ]; then default_signals "$runner" "$option" "$script" "$@"; fi
+      default_signals "$runner" "$script" "$@"
+      ;;
+  esac
+  if [ -x "$script" ]; then default_signals "$script" "$@"; fi
+  default_signals /bin/sh "$script" "$@"
+}
+
+task_words() { # the arguments of this task of an array, as a shell reads them
+  [ -n "${GPUCTL_POD_ARRAY:-}" ] && [ -e "$base/files/tasks" ] || return 0
+  sed -n "$((${JOB_COMPLETION_INDEX:-0} + 1))p" "$base/files/tasks"
+}
+
+kept() { # where the log of this container, or of one of its ranks, is kept
+  [ -n "${GPUCTL_POD_LOGS:-}" ] || return 0
+  mkdir -p "$GPUCTL_POD_LOGS" || return 0
+  printf '%s/%s.log' "$GPUCTL_POD_LOGS" "${GPUCTL_POD_ROLE:-node}-${GPUCTL_ARRAY_INDEX:-$GPUCTL_NODE_RANK}"
+}
+
+prefixed() { # RANK: lines with their rank before them, each whole
+  if printf '' | sed -u p >/dev/null 2>&1; then
+    exec sed -u "s/^/[$1] /"
+  fi
+  while IFS= read -r line || [ -n "$line" ]; do printf '[%s] %s\n' "$1" "$line"; done
+}
+
+supervise() { # MODE WORDS...: run the program, hand signals over, end as it ends
+  started=$(pod_start)
+  programs= timer= warning=
+  watch_signals
+  plan_warning
+  file=$(kept)
+  if [ "${GPUCTL_POD_COPIES:-1}" -gt 1 ] || { [ -n "${GPUCTL_POD_COPIES:-}" ] && [ "${GPUCTL_POD_NODES:-1}" -gt 1 ]; }; then
+    copies "$@"
+  else
+    [ -z "${GPUCTL_POD_COPIES:-}" ] || [ "${GPUCTL_POD_COPIES:-}" -gt 1 ] || unset GPUCTL_POD_COPIES
+    single "$@"
+  fi
+  code=$?
+  [ -z "$timer" ] || kill "$timer" 2>/dev/null
+  if [ -n "${GPUCTL_POD_CUT_STATUS:-}" ] && [ "$code" -ne 0 ] && at_limit; then code=$GPUCTL_POD_CUT_STATUS; fi
+  return "$code"
+}
+
+room() { # a directory for our pipes
+  dir=${TMPDIR:-/tmp}/gpuctl-$$
+  mkdir -p "$dir" && printf '%s' "$dir"
+}
+
+single() {
+  if [ -n "$file" ] && pipes=$(room) && mkfifo "$pipes/log"; then
+    tee -a "$file" <"$pipes/log" &
+    writer=$!
+    (start_program "$@") >"$pipes/log" 2>&1 &
+  else
+    writer=
+    (start_program "$@") &
+  fi
+  programs=$!
+  await "$programs"
+  code=$?
+  programs=
+  [ -z "$writer" ] || { wait "$writer"; rm -rf "$pipes"; }
+  return "$code"
+}
+
+copies() { # one copy per GPU; the first that fails ends the others, and its status is the container's
+  count=$GPUCTL_POD_COPIES local_rank=0 ended=0 result=0
+  pipes=$(room) && mkfifo "$pipes/ends" || fail 73 no-room "pipes cannot be made in ${TMPDIR:-/tmp}"
+  exec 3<>"$pipes/ends"
+  writers=
+  while [ "$local_rank" -lt "$count" ]; do
+    rank=$((GPUCTL_NODE_RANK * count + local_rank))
+    mkfifo "$pipes/$local_rank"
+    if [ -n "$file" ]; then
+      (prefixed "$rank" | tee -a "$file") <"$pipes/$local_rank" &
+    else
+      prefixed "$rank" <"$pipes/$local_rank" &
+    fi
+    writers="$writers $!"
+    (one_copy "$@") >"$pipes/$local_rank" 2>&1 &
+    programs="$programs $!"
+    local_rank=$((local_rank + 1))
+  done
+  while [ "$ended" -lt "$count" ]; do
+    read -r which status <&3 || continue
+    ended=$((ended + 1))
+    if [ "$status" -ne 0 ] && [ "$result" -eq 0 ]; then
+      result=$status
+      if [ "$ended" -lt "$count" ]; then
+        say "copy $which ended with $status, so the others are ended"
+        for other in $programs; do kill -s TERM "$other" 2>/dev/null; done
+      fi
+    fi
+  done
+  programs=
+  for each in $writers; do wait "$each"; done
+  exec 3>&-
+  rm -rf "$pipes"
+  return "$result"
+}
+
+one_copy() { # a copy with its ranks, and a supervisor of its own that tells how it ended
+  export RANK="$rank" LOCAL_RANK="$local_rank" LOCAL_WORLD_SIZE="$count" WORLD_SIZE=$((GPUCTL_POD_NODES * count))
+  programs=
+  watch_signals
+  (exec 3>&-; start_program "$@") &
+  programs=$!
+  await "$programs"
+  status=$?
+  programs=
+  printf '%s %s\n' "$rank" "$status" >&3
+}
+
+# --- Ray without its operator ---------------------------------------------------------------------------------------------------------
+
+ray() {
+  contract
+  setup
+  enter
+  python=$(find_python) || missing_python
+  role=$GPUCTL_POD_ROLE
+  if [ "$role" = any ]; then
+    if [ "$GPUCTL_NODE_RANK" -eq 0 ]; then role=both; else role=worker; fi
+  fi
+  address=$GPUCTL_POD_RAY_HEAD:$GPUCTL_POD_RAY_PORT
+  case $role in
+    worker) ray_worker ;;
+    head) ray_head 0 $((GPUCTL_POD_NODES + 1)) ;;
+    both) ray_head "$GPUCTL_POD_RAY_GPUS" "$GPUCTL_POD_NODES" ;;
+  esac
+}
+
+ray_head() { # GPUS NODES: Ray's head here, then the entrypoint once so many nodes are alive
+  cpus=
+  [ "$1" -gt 0 ] || [ "$2" -eq 1 ] || [ "$GPUCTL_POD_RAY_GPUS" -eq 0 ] && [ "$role" = both ] || cpus=--num-cpus=0
+  (
+    hide
+    # shellcheck disable=SC2086
+    exec "$python" -m ray.scripts.scripts start --head --port="$port" --num-gpus="$1" $cpus --dashboard-host=0.0.0.0 --disable-usage-stats
+  ) || fail $? ray-head "the head of Ray did not start"
+  export RAY_ADDRESS="127.0.0.1:$port"
+  "$python" -c "$ray_alive" "$RAY_ADDRESS" "$2" "$GPUCTL_POD_WAIT" || fail 75 gang-incomplete "Ray did not come up on $2 nodes"
+  eval "set -- $GPUCTL_COMMAND"
+  supervise "$@"
+  code=$?
+  "$python" -m ray.scripts.scripts stop --force >/dev/null 2>&1
+  return "$code"
+}
+
+ray_worker() { # a node that ends with its head, and then ends well: whether the job did is the head's to say
+  "$python" -c "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" "$GPUCTL_POD_WAIT" ||
+    fail 75 gang-incomplete "the head of Ray at $address did not come up within $GPUCTL_POD_WAIT s"
+  programs=
+  watch_signals
+  (
+    hide
+    default_signals "$python" -m ray.scripts.scripts start --block --address="$address" --num-gpus="$gpus" --disable-usage-stats
+  ) &
+  programs=$!
+  await "$programs"
+  code=$?
+  if "$python" -c "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" 3; then return "$code"; fi
+  return 0
+}
+
+port=${GPUCTL_POD_RAY_PORT:-6379}
+gpus=${GPUCTL_POD_RAY_GPUS:-0}
+ray_reachable='
+import socket, sys, time
+host, port, end = sys.argv[1], int(sys.argv[2]), time.monotonic() + float(sys.argv[3])
+while True:
+    try:
+        socket.create_connection((host, port), 3).close()
+        sys.exit(0)
+    except OSError:
+        if time.monotonic() > end:
+            sys.exit(1)
+        time.sleep(0.5)
+'
+ray_alive='
+import sys, time
+address, wanted, end = sys.argv[1], int(sys.argv[2]), time.monotonic() + float(sys.argv[3])
+from ray._raylet import GcsClient
+last = "nothing answered"
+while time.monotonic() < end:
+    try:
+        alive = sum(1 for node in GcsClient(address=address).get_all_node_info(timeout=5).values() if node.state == 0)
+        if alive >= wanted:
+            sys.exit(0)
+        last = f"{alive} of {wanted} nodes alive"
+    except Exception as error:
+        last = error
+    time.sleep(0.5)
+sys.exit(f"gpuctl: Ray: {last}")
+'
+
+# --------------------------------------------------------------------------------------------------------------------------------------
+
+setup_text=${GPUCTL_POD_SETUP:-}
+programs= caught= warning=
+watch_signals
+
+case ${1:-} in
+  unpack) unpack ;;
+  gang) gang ;;
+  run)
+    shift
+    unpack
+    contract
+    setup
+    enter
+    words=$(task_words)
+    if [ -n "$words" ]; then eval "set -- \"\$@\" $words"; fi
+    supervise "$@"
+    exit $?
+    ;;
+  program)
+    contract
+    enter
+    eval "set -- $GPUCTL_COMMAND"
+    supervise "$@"
+    exit $?
+    ;;
+  ray)
+    unpack
+    ray
+    exit $?
+    ;;
+  ray-node)
+    unpack
+    contract
+    setup
+    enter
+    exec /bin/sh -c "ulimit -n 65536 2>/dev/null; $KUBERAY_GEN_RAY_START_CMD"
+    ;;
+  *)
+    say "no such verb: ${1:-}"
+    exit 64
+    ;;
+esac

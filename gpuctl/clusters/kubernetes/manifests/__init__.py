@@ -1,0 +1,30 @@
+"""A submission as Kubernetes objects: plain dicts, made from values alone; no call, no clock.
+
+``render`` is the door. One module per family of engines (``batch``, ``kubeflow``, ``rayjob``) says what the object looks like that stands
+for the job; the others say what all of them share: ``pod``, ``environment``, ``resources``, ``scheduling``, ``storage``, ``metadata``, and
+``patch``, the strategic merge of what people add. A new engine is one function and one row in ``engines`` and ``render``.
+"""
+
+from gpuctl.clusters.kubernetes.manifests.engines import available, choose
+from gpuctl.clusters.kubernetes.manifests.metadata import read_spec
+from gpuctl.clusters.kubernetes.manifests.render import default_image, owned_by, owner_patch, owner_reference, queue_of, render
+from gpuctl.clusters.kubernetes.manifests.resources import candidates, share
+from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Engine, Runtime, Settings
+
+__all__ = [
+    "ClusterFacts",
+    "Engine",
+    "Runtime",
+    "Settings",
+    "available",
+    "candidates",
+    "choose",
+    "default_image",
+    "owned_by",
+    "owner_patch",
+    "owner_reference",
+    "queue_of",
+    "read_spec",
+    "render",
+    "share",
+]

@@ -1,0 +1,198 @@
+"""The variables of a job's containers.
+
+What the program sees is the contract; the ones that begin with ``GPUCTL_POD_`` are for the in-pod program alone, which removes them.
+"""
+
+import shlex
+from typing import Any
+
+from gpuctl.clusters.kubernetes import names
+from gpuctl.clusters.kubernetes.manifests.expansion import literal
+from gpuctl.clusters.kubernetes.manifests.job import Rendering
+from gpuctl.clusters.kubernetes.manifests.values import Engine
+
+BASE = "/gpuctl"
+PORT = 29500
+RAY_PORT = 6379
+DASHBOARD_PORT = 8265
+CUT_STATUS = 198
+"""What the in-pod program ends with at the time limit where a failed attempt would be tried again: a limit is no failure to retry."""
+PREFIX_TEMPLATE = "[${rank}] "
+
+Variables = list[dict[str, Any]]
+
+
+def variables(job: Rendering, *, role: str = "node") -> Variables:
+    """Every variable of a container that runs the job (or, for Ray, a node of it). Later ones win, so what gpuctl sets is last."""
+    found = [_value(name, value) for name, value in job.spec.env.items()]
+    found += [_secret(name, job.secret or "") for name in job.spec.secrets]
+    found += [_value(name, value) for name, value in _about_the_job(job).items()]
+    found += [_value(name, value) for name, value in job.storage.env.items()]
+    found += [_value(name, value) for name, value in _for_the_entry(job, role=role).items()]
+    if job.engine in (Engine.JOB, Engine.JOBSET) and not (job.spec.array or job.spec.kind == "ray"):
+        found += _rendezvous(job)
+    if job.engine is Engine.JOBSET:
+        found.append(_field("GPUCTL_POD_RESTARTS", f"metadata.labels['{names.JOBSET_RESTARTS}']"))
+    if job.spec.kind == "pytorch":
+        found += [_value(name, value) for name, value in _torch(job).items()]
+    return found
+
+
+def master(job: Rendering) -> str:
+    """Where rank 0 is found: a DNS name, or the pod itself when there is one only."""
+    if job.pods == 1:
+        return "127.0.0.1"
+    return peers(job).replace("{}", "0")
+
+
+def peers(job: Rendering) -> str:
+    """The DNS name of one pod of the gang, ``{}`` for its index."""
+    if job.engine in (Engine.JOBSET, Engine.TRAINJOB):
+        return f"{job.name}-node-0-{{}}.{job.name}"
+    return f"{job.name}-{{}}.{job.name}"
+
+
+def _about_the_job(job: Rendering) -> dict[str, str]:
+    found = {
+        "PYTHONUNBUFFERED": "1",
+        "GPUCTL_JOB": job.who.name,
+        "GPUCTL_JOB_ID": job.who.job_id,
+        "GPUCTL_CLUSTER": job.facts.name,
+        "GPUCTL_ATTEMPT": str(job.who.attempt),
+    }
+    if job.storage.checkpoint is not None:
+        found["GPUCTL_CHECKPOINT_DIR"] = job.storage.checkpoint
+        if job.who.attempt > 1:
+            found["GPUCTL_RESUME_FROM"] = job.storage.checkpoint
+    return found
+
+
+def _torch(job: Rendering) -> dict[str, str]:
+    # Every rank's lines whole in the pod's log, each with its rank; Python's own default tears lines of two ranks into each other.
+    found = {"PET_TEE": "3", "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE": PREFIX_TEMPLATE}
+    found["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(max(1, job.spec.grace_seconds - 5))
+    if job.engine is Engine.TRAINJOB:
+        del found["PET_TEE"]  # the operator refuses variables of its own family; the in-pod program sets it
+    return found
+
+
+def _rendezvous(job: Rendering) -> Variables:
+    """What ``torchrun`` and env:// programs read. A command on one node with one GPU is just a program."""
+    spec = job.spec
+    if spec.kind == "command" and spec.nodes == 1 and spec.gpus <= 1 and spec.procs_per_node == 1:
+        return []
+    address = master(job)
+    index = f"metadata.annotations['{names.COMPLETION_INDEX}']"
+    return [
+        _value("PET_NNODES", str(spec.nodes)),
+        _value("PET_NPROC_PER_NODE", str(spec.nproc_per_node or max(1, spec.gpus))),
+        _field("PET_NODE_RANK", index),
+        _value("PET_MASTER_ADDR", address),
+        _value("PET_MASTER_PORT", str(PORT)),
+        _value("MASTER_ADDR", address),
+        _value("MASTER_PORT", str(PORT)),
+        _field("NODE_RANK", index),
+    ]
+
+
+def _for_the_entry(job: Rendering, *, role: str) -> dict[str, str]:
+    spec = job.spec
+    found = {"GPUCTL_POD_ROLE": role, "GPUCTL_POD_CWD": job.code.cwd, "GPUCTL_POD_NODES": str(spec.nodes)}
+    if job.code.archive_digest is not None:
+        found["GPUCTL_POD_CODE"] = job.code.archive_digest
+        found["GPUCTL_POD_PARTS"] = str(len(job.code.parts))
+    if spec.setup is not None:
+        found["GPUCTL_POD_SETUP"] = spec.setup
+    if spec.python is not None:
+        found["GPUCTL_POD_PYTHON"] = spec.python
+    if spec.time_seconds is not None:
+        found["GPUCTL_POD_LIMIT"] = str(spec.time_seconds)
+        if spec.retries and job.engine is Engine.JOBSET:
+            found["GPUCTL_POD_CUT_STATUS"] = str(CUT_STATUS)
+    if spec.signal is not None:
+        found["GPUCTL_POD_SIGNAL"] = spec.signal.name.upper().removeprefix("SIG")
+        found["GPUCTL_POD_SIGNAL_BEFORE"] = str(spec.signal.before_seconds)
+    if spec.kind == "command" and (spec.per == "gpu" or spec.nproc_per_node is not None):
+        found["GPUCTL_POD_COPIES"] = str(spec.procs_per_node)
+    if spec.kind == "pytorch":
+        found["GPUCTL_POD_TORCH"] = str(spec.procs_per_node)
+    if job.storage.logs is not None:
+        found["GPUCTL_POD_LOGS"] = f"{job.storage.logs}/{job.name}"
+    if spec.array is not None:
+        found["GPUCTL_POD_ARRAY"] = ",".join(map(str, spec.array.only)) or f"{spec.array.first}+"
+    if spec.kind == "ray":
+        found |= _ray(job)
+    return found
+
+
+def _ray(job: Rendering) -> dict[str, str]:
+    found = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1", "GPUCTL_COMMAND": shlex.join(command(job))}
+    if job.engine is not Engine.RAYJOB:
+        head = f"{job.name}-head-0-0.{job.name}" if job.engine is Engine.JOBSET else master(job)
+        found |= {
+            "GPUCTL_POD_RAY_HEAD": head,
+            "GPUCTL_POD_RAY_PORT": str(RAY_PORT),
+            "GPUCTL_POD_RAY_GPUS": str(job.spec.gpus),
+            "GPUCTL_POD_WAIT": str(job.settings.gang_seconds),
+            "RAY_AUTH_MODE": "token",
+        }
+    return found
+
+
+def command(job: Rendering) -> tuple[str, ...]:
+    """The arguments of the in-pod program that say what to run: a mode and the job's own words."""
+    spec = job.spec
+    if spec.command:
+        return ("command", *spec.command)
+    script = f"{BASE}/files/script" if spec.stdin_script is not None else spec.script or ""
+    if spec.kind == "pytorch":
+        return ("torch", script, *spec.args)
+    if spec.kind == "ray" and spec.stdin_script is not None:
+        return ("python", script, *spec.args)
+    return ("script", script, *spec.args)
+
+
+def arguments(job: Rendering, verb: str, *rest: str) -> list[str]:
+    """The whole command line of a container: exec form, the in-pod program, a verb, the job's words."""
+    return ["/bin/sh", f"{BASE}/in/entry.sh", verb, *map(literal, rest)]
+
+
+def ray_token(job: Rendering) -> dict[str, Any]:
+    """The variable that holds the token which keeps others out of the job's Ray."""
+    return _secret("RAY_AUTH_TOKEN", job.secret or "", key=RAY_TOKEN_KEY)
+
+
+RAY_TOKEN_KEY = "gpuctl.ray-token"
+SCRIPT_KEY = "gpuctl.script"
+TASKS_KEY = "gpuctl.tasks"
+
+
+def merged(found: Variables) -> Variables:
+    """Each name once, with its last meaning, at the place where it came first."""
+    last = {each["name"]: each for each in found}
+    return list(last.values())
+
+
+def task_lines(job: Rendering) -> str:
+    """One line per task of an array with arguments of its own: words as a shell reads them, line breaks spelled ``$nl``."""
+    array = job.spec.array
+    if array is None or not array.args:
+        return ""
+    indices = array.indices
+    return "".join(" ".join(map(_word, array.args[index - array.first])) + "\n" for index in indices)
+
+
+def _word(text: str) -> str:
+    return shlex.quote(text).replace("\n", "'\"$nl\"'")
+
+
+def _value(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": literal(value)}
+
+
+def _field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def _secret(name: str, secret: str, *, key: str | None = None) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key or name}}}

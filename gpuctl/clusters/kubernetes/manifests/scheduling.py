@@ -1,0 +1,90 @@
+"""Where pods may go: selectors, exclusions, tolerations, priority."""
+
+from typing import Any
+
+from gpuctl.clusters.kubernetes import names
+from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Settings
+from gpuctl.model import gputype
+from gpuctl.model.spec import JobSpec
+from gpuctl.policy.placement import Placement
+
+
+def scheduling(
+    spec: JobSpec, *, team: str | None, facts: ClusterFacts, settings: Settings, placement: Placement | None, gpus: bool = True
+) -> dict[str, Any]:
+    """The part of a pod's spec that says where it may run. ``gpus`` False: a pod of the job that uses none (a Ray head)."""
+    found: dict[str, Any] = {}
+    selector = _selector(spec, facts, settings, placement, gpus=gpus)
+    if selector:
+        found["nodeSelector"] = selector
+    required = _required(spec, facts, gpus=gpus)
+    if required:
+        term = {"nodeSelectorTerms": [required]}
+        found["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}
+    found["tolerations"] = _tolerations(spec, team, settings, gpus=gpus)
+    if not found["tolerations"]:
+        del found["tolerations"]
+    priority = priority_class(spec.priority, settings)
+    if priority is not None:
+        found["priorityClassName"] = priority
+    return found
+
+
+def priority_class(priority: int, settings: Settings) -> str | None:
+    """The class of the highest priority that is not above the job's; the lowest class when all are above; None without classes."""
+    classes = settings.priority_classes
+    if not classes:
+        return None
+    below = [value for value in classes if value <= priority]
+    return classes[max(below)] if below else classes[min(classes)]
+
+
+def _selector(spec: JobSpec, facts: ClusterFacts, settings: Settings, placement: Placement | None, *, gpus: bool) -> dict[str, str]:
+    found: dict[str, str] = {}
+    tier = placement.tier if placement is not None else (spec.tier if spec.tier != "any" else None)
+    if tier is not None and facts.tier_labels:
+        found[names.NODE_TIER] = tier
+    if gpus and spec.gpus and spec.gpu_type is not None and not _products(spec, facts):
+        for label, kind in settings.gpu_map.items():
+            key, equals, value = label.partition("=")
+            if equals and gputype.matches(spec.gpu_type, kind):
+                found[key] = value
+                break
+    return found
+
+
+def _required(spec: JobSpec, facts: ClusterFacts, *, gpus: bool) -> dict[str, Any]:
+    term: dict[str, Any] = {}
+    products = _products(spec, facts) if gpus and spec.gpus else []
+    if products:
+        term["matchExpressions"] = [{"key": facts.product_label, "operator": "In", "values": products}]
+    excluded = _excluded(spec, facts.name)
+    if excluded:
+        # By the node's own name: its hostname label may be another word.
+        term["matchFields"] = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in excluded]
+    return term
+
+
+def _products(spec: JobSpec, facts: ClusterFacts) -> list[str]:
+    if spec.gpu_type is None:
+        return []
+    return sorted({product for product in facts.products if gputype.matches(spec.gpu_type, product)})
+
+
+def _excluded(spec: JobSpec, cluster: str) -> list[str]:
+    """The nodes of this cluster among ``exclude``, which also names nodes and clusters elsewhere."""
+    found = []
+    for each in spec.exclude:
+        where, slash, node = each.rpartition("/")
+        if (not slash or where == cluster) and node != cluster and node not in found:
+            found.append(node)
+    return found
+
+
+def _tolerations(spec: JobSpec, team: str | None, settings: Settings, *, gpus: bool) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    if gpus and spec.gpus:
+        found.append({"key": settings.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
+    if team is not None and names.label_value(team):
+        found.append({"key": names.OWNER_TAINT, "operator": "Equal", "value": names.label_value(team), "effect": "NoSchedule"})
+    return found

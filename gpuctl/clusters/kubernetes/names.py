@@ -1,0 +1,98 @@
+"""Names, labels and annotations of what gpuctl creates in a cluster.
+
+Names derive from the request id, so that a repeated submit meets its own objects. They have to leave room for the tails that others add:
+JobSet makes pods ``NAME-worker-0-9999-xxxxx``, KubeRay refuses a RayJob's name above 47 characters.
+"""
+
+import hashlib
+import re
+
+from gpuctl.base import names
+
+PREFIX = "gpuctl.io/"
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "gpuctl"
+
+JOB = PREFIX + "job"
+JOB_ID = PREFIX + "job-id"
+USER = PREFIX + "user"
+TEAM = PREFIX + "team"
+ATTEMPT = PREFIX + "attempt"
+KIND = PREFIX + "kind"
+PART = PREFIX + "part"
+"""On pods: ``node``, or ``head`` and ``worker`` of a Ray."""
+
+SPEC = PREFIX + "spec"
+SPEC_CUT = PREFIX + "spec-cut"
+"""Fields that were too long for the annotation of the spec, with commas between."""
+BASE_NAME = PREFIX + "base-name"
+REQUEST_ID = PREFIX + "request-id"
+EXPLICIT_REQUEST_ID = PREFIX + "request-id-given"
+USER_NAME = PREFIX + "user-name"
+"""The user as it is, where a label cannot hold it."""
+ENGINE = PREFIX + "engine"
+COMMIT = PREFIX + "git-commit"
+BRANCH = PREFIX + "git-branch"
+DIRTY = PREFIX + "git-dirty"
+WORKDIR = PREFIX + "workdir"
+CODE = PREFIX + "code"
+CODE_DIGEST = PREFIX + "code-sha256"
+TIER_CHOSEN = PREFIX + "placed-tier"
+HELD = PREFIX + "held"
+QUEUE = PREFIX + "queue"
+"""The Kueue queue of a held job, which gets its label only when it is released."""
+RERUN_OF = PREFIX + "rerun-of"
+
+NODE_TIER = PREFIX + "tier"
+NODE_OWNER = PREFIX + "owner-team"
+OWNER_TAINT = PREFIX + "owner"
+VOLUME = PREFIX + "volume"
+
+KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+JOBSET_RESTARTS = "jobset.sigs.k8s.io/restart-attempt"
+
+LONGEST = 47
+"""Characters of an object's name: what KubeRay accepts for a RayJob, and less than any other engine needs."""
+_LABEL_LENGTH = 63
+
+
+def job_id(request_id: str) -> str:
+    """The job's id: twelve hexadecimal digits that always belong to this request id."""
+    return hashlib.sha256(b"gpuctl job\0" + request_id.encode()).hexdigest()[:12]
+
+
+def job_name(base_name: str, request_id: str, *, turn: int = 0) -> str:
+    """The job's name: ``llama-k3f9``. ``turn`` gives the next one when somebody else has the first."""
+    return f"{base_name}-{names.tail_of(f'{request_id}/{turn}' if turn else request_id)}"
+
+
+def object_name(name: str, attempt: int = 1) -> str:
+    """The name of one attempt's objects: the job's own for the first, ``llama-k3f9-2`` for the second.
+
+    It begins with a letter, as Services and TrainJobs must, and fits every engine: a name that is too long ends in a hash of itself.
+    """
+    whole = name if attempt == 1 else f"{name}-{attempt}"
+    if not whole[:1].isalpha():
+        whole = f"j{whole}"
+    return fit(whole, LONGEST)
+
+
+def fit(name: str, longest: int) -> str:
+    """``name`` if it has at most ``longest`` characters, else its beginning with a hash of the whole behind it."""
+    if len(name) <= longest:
+        return name
+    tail = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return f"{name[: longest - 7].rstrip('-')}-{tail}"
+
+
+def code_secret(digest: str, part: int) -> str:
+    """The Secret that holds one part of the code with this SHA-256."""
+    return f"gpuctl-code-{digest[:40]}-{part}"
+
+
+def label_value(text: str) -> str:
+    """``text`` as a label may hold it: ``anna@lab.example`` is ``anna-lab.example``; empty when nothing of it can be kept."""
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", text)
+    return kept[:_LABEL_LENGTH].strip("-._")
