@@ -6,7 +6,8 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from gpuctl.model.job import Code, Job, State
-from gpuctl.model.reason import Reason
+from gpuctl.model.plan import Plan as Plan  # noqa: PLC0414
+from gpuctl.model.plan import PlanOption as PlanOption  # noqa: PLC0414
 from gpuctl.model.spec import JobSpec
 
 T = TypeVar("T")
@@ -36,6 +37,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     interpreter: str | None = None
     rerun_of: str | None = None
     best_effort: bool = False
+    placement: tuple[PlanOption, ...] = ()
+    """Where a pool of several places decided that it goes, the chosen first (its ``tier`` is the one to run in), then why not elsewhere."""
 
     def __repr__(self) -> str:
         """Which job it is; never the environment or the secrets, so that no log or traceback holds them."""
@@ -48,25 +51,6 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     job: Job
     existed: bool = False
     sentence: str = ""
-    notes: tuple[str, ...] = ()
-
-
-class PlanOption(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One place a job could go: now, at a known time, or not, with the reason. Cost per hour in the profile's currency."""
-
-    cluster: str
-    tier: str | None = None
-    now: bool = False
-    at: datetime | None = None
-    where: str | None = None
-    cost_per_hour: float | None = None
-    reason: Reason | None = None
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What ``--plan`` answers: every option, the chosen first."""
-
-    options: tuple[PlanOption, ...]
     notes: tuple[str, ...] = ()
 
 

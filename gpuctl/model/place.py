@@ -86,6 +86,8 @@ class ClusterStatus(Seen, frozen=True, kw_only=True):
     error: str | None = None
     uid: str | None = None
     """Identity of the place: the machine's id, or the UID of kube-system."""
+    same_as: str | None = None
+    """The cluster of the profile that is the same place: what is free there is counted in its row alone."""
 
 
 class Volume(Seen, frozen=True, kw_only=True):

@@ -1,60 +1,66 @@
-"""Which of several clusters gets a job at submit: ``policy.placement`` over what their inventories say now."""
+"""From clusters as they were seen to the options of a job, in the order in which ``policy.offers`` would take them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpuctl.base import clock
-from gpuctl.base.errors import GpuctlError
-from gpuctl.model.ask import Submission
+from gpuctl.model.ask import PlanOption, Submission
 from gpuctl.model.place import Node
 from gpuctl.model.reason import Reason
-from gpuctl.policy import placement
-from gpuctl.policy.values import NodeState, QueueJob, Snapshot
-from gpuctl.pool.members import Member, Members
+from gpuctl.model.spec import JobSpec
+from gpuctl.policy import offers, placement, price
+from gpuctl.policy.offers import Judged, Offer, Standing
+from gpuctl.policy.values import NodeState, QueueJob
+from gpuctl.policy.wording import SLOT_TYPES
+from gpuctl.pool.members import Member, sentence
+from gpuctl.pool.survey import Seen
 from gpuctl.port.capability import Capability
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """A cluster the job may go to, and why it would not start there now (None: it would, or nobody had to ask)."""
+    """One option: a tier of a cluster, and what it is worth (None: nobody had to ask)."""
 
     member: Member
-    reason: Reason | None = None
+    judged: Judged | None = None
 
-
-def rank(
-    members: Members, candidates: Sequence[Member], submission: Submission
-) -> tuple[tuple[Ranked, ...], tuple[tuple[Member, GpuctlError], ...]]:
-    """The candidates that could be read, the best first, and those that could not.
-
-    Best is where it starts now; then where it can wait and would fit an idle cluster, the least missing first; then the profile's order.
-    """
-    answers = members.ask(lambda cluster: cluster.nodes(), among=candidates)
-    nodes = {answer.member.name: _states(answer.member, answer.value.items) for answer in answers.given}
-    job = _queue_job(submission)
-    outcome = placement.place(job, Snapshot(nodes=tuple(node for states in nodes.values() for node in states)))
-    if isinstance(outcome, placement.Placement):
-        starts, reasons, missing = outcome.cluster, {}, {}
-    else:
-        starts = None
-        reasons = {refusal.cluster: refusal.reason for refusal in outcome}
-        missing = {refusal.cluster: refusal.missing for refusal in outcome}
-    order = {member.name: position for position, member in enumerate(candidates)}
-
-    def key(member: Member) -> tuple[bool, bool, bool, int, int]:
-        return (
-            member.name != starts,
-            placement.fits_ever(job, nodes[member.name]) is not None,
-            Capability.WAIT_GANG not in member.cluster.capabilities,
-            missing.get(member.name, 0),
-            order[member.name],
+    @property
+    def option(self) -> PlanOption:
+        """As it is shown and remembered."""
+        if self.judged is None:
+            return PlanOption(cluster=self.member.name, tier=self.member.tier)
+        offer = self.judged.offer
+        cost = offer.cost
+        return PlanOption(
+            cluster=offer.cluster,
+            tier=offer.tier,
+            now=self.judged.standing is Standing.STARTS,
+            where=_where(self.judged),
+            cost_per_hour=float(cost.per_hour) if cost is not None else None,
+            cost_at_limit=float(cost.at_limit) if cost is not None and cost.at_limit is not None else None,
+            currency=cost.currency if cost is not None else None,
+            reason=self.judged.reason,
+            missing=self.judged.missing,
         )
 
-    read = sorted((answer.member for answer in answers.given), key=key)
-    return tuple(Ranked(member=member, reason=reasons.get(member.name)) for member in read), answers.failed
+
+def rank(seen: Sequence[Seen], submission: Submission, *, barred: Mapping[str, Reason]) -> tuple[Ranked, ...]:
+    """Every tier of every cluster, the one to take first.
+
+    Args:
+        seen: the clusters, in the profile's order.
+        submission: the job.
+        barred: by cluster, why it may not go there whatever is free.
+    """
+    job = queue_job(submission)
+    members = {one.member.name: one.member for one in seen}
+    found = [offer for order, one in enumerate(seen) for offer in _offers(job, submission.spec, one, order, barred.get(one.member.name))]
+    judged = offers.judge(job, found, queue=submission.spec.queue)
+    return tuple(Ranked(member=members[each.offer.cluster], judged=each) for each in judged)
 
 
-def _queue_job(submission: Submission) -> QueueJob:
+def queue_job(submission: Submission) -> QueueJob:
+    """The job as placement reads it: one gang of it."""
     spec = submission.spec
     return QueueJob(
         id=submission.request_id,
@@ -68,32 +74,118 @@ def _queue_job(submission: Submission) -> QueueJob:
         memory=spec.memory_bytes or 0,
         devices=spec.devices,
         tier=spec.tier,
-        cluster=spec.cluster,
+        cluster=None,  # the candidates are those that --cluster leaves
         exclude=spec.exclude,
         time_limit=spec.time_seconds,
         preemptible=spec.requeue,
     )
 
 
-def _states(member: Member, nodes: Sequence[Node]) -> tuple[NodeState, ...]:
-    """A cluster's nodes as placement reads them, under the profile's name for the cluster and with its tier."""
-    return tuple(
-        NodeState(
+def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason | None) -> Iterable[Offer]:
+    """One offer for each tier that the cluster has nodes of, or that the profile says it is."""
+    member = seen.member
+    own = member.tier or ("reserved" if seen.unknown is not None or not seen.nodes else None)
+    if seen.error is not None:
+        barred = Reason(code="unreachable", sentence=sentence(seen.error), what="wait", command="gpuctl clusters")
+    by_tier: dict[str | None, list[NodeState]] = {}
+    uncounted: set[str | None] = set()
+    for node in seen.nodes:
+        tier = node.tier or member.tier
+        by_tier.setdefault(tier, []).append(state(node, member))
+        if node.gpus_free is None and node.gpus and not node.devices:
+            uncounted.add(tier)
+    for tier in list(by_tier) or [own]:
+        nodes = by_tier.get(tier, [])
+        wanted = tuple(node for node in nodes if placement.asks_for(job, node))
+        reason = barred
+        if reason is None and job.tier not in ("any", tier or "reserved"):
+            reason = Reason(code="tier", sentence=f"--tier {job.tier}", what="change")
+        if reason is None and nodes and not wanted:
+            reason = Reason(code="excluded", sentence="excluded", what="change")
+        unknown = seen.unknown or ("what is free on its nodes could not be read" if tier in uncounted else None)
+        cost = _cost(spec, member, wanted)
+        yield Offer(
             cluster=member.name,
-            name=node.name,
-            tier=node.tier or member.tier,
-            ready=node.ready,
-            why=node.why,
-            gpu_type=node.gpu_type,
-            gpus=node.gpus or 0,
-            gpus_free=node.gpus_free or 0,
-            devices=tuple(device.index for device in node.devices),
-            devices_free=tuple(device.index for device in node.devices if device.free),
-            cpu_millis=node.cpu_millis,
-            cpu_millis_free=node.cpu_millis_free,
-            memory=node.memory,
-            memory_free=node.memory_free,
-            owner=node.owner,
+            tier=tier,
+            order=order,
+            nodes=wanted,
+            unknown=unknown,
+            barred=reason or _over_budget(spec, cost) or _no_such_queue(spec, seen),
+            queues=Capability.WAIT_GANG in (seen.capabilities or frozenset()),
+            quotas=seen.quotas,
+            cost=cost,
         )
-        for node in nodes
+
+
+def _cost(spec: JobSpec, member: Member, nodes: Iterable[NodeState]) -> price.Cost | None:
+    """What the job costs there: by the type it asks for, else by the dearest that it could get."""
+    if member.prices is None:
+        return None
+    kinds: set[str | None] = {node.gpu_type for node in nodes if node.gpu_type not in SLOT_TYPES}
+    asked = {kind for kind in kinds if spec.gpu_type is None or placement.same_type(spec.gpu_type, kind)} or {spec.gpu_type}
+    tasks = spec.array.count if spec.array is not None else 1
+    at_once = min(tasks, spec.array.parallel or tasks) if spec.array is not None else 1
+    seconds = spec.time_seconds
+    costs = [
+        price.cost(
+            member.prices,
+            gpu_type=kind,
+            gpus=spec.total_gpus * at_once,
+            gpu_seconds=spec.total_gpus * tasks * seconds if seconds is not None else None,
+        )
+        for kind in asked
+    ]
+    return max((cost for cost in costs if cost is not None), key=lambda cost: cost.per_hour, default=None)
+
+
+def _over_budget(spec: JobSpec, cost: price.Cost | None) -> Reason | None:
+    if spec.max_cost is None or cost is None or not cost.per_hour:
+        return None
+    hourly = price.money(cost.per_hour, cost.currency)
+    if cost.at_limit is None:
+        return Reason(code="budget", sentence=f"{hourly}/h without an end: --max-cost needs --time", what="change")
+    if cost.at_limit <= spec.max_cost:
+        return None
+    total, limit = price.money(cost.at_limit, cost.currency), price.money(spec.max_cost, cost.currency)
+    return Reason(code="budget", sentence=f"{total} at {spec.time}, over --max-cost {limit}", what="change")
+
+
+def _no_such_queue(spec: JobSpec, seen: Seen) -> Reason | None:
+    """Only where its queues were read: an unknown queue is the cluster's to refuse."""
+    known = sorted({queue for row in seen.quotas for queue in row.queues})
+    if spec.queue is None or spec.queue in known or seen.capabilities is None:
+        return None
+    if not known and Capability.QUOTA in seen.capabilities:
+        return None
+    return Reason(code="no-such-queue", sentence=f"no queue {spec.queue}" + (f", only {', '.join(known)}" if known else ""), what="change")
+
+
+def state(node: Node, member: Member) -> NodeState:
+    """A cluster's node as placement reads it, under the profile's name for the cluster and with its tier."""
+    return NodeState(
+        cluster=member.name,
+        name=node.name,
+        tier=node.tier or member.tier,
+        ready=node.ready and node.why is None,
+        why=node.why,
+        gpu_type=node.gpu_type,
+        gpus=node.gpus or 0,
+        gpus_free=node.gpus_free or 0,
+        devices=tuple(device.index for device in node.devices),
+        devices_free=tuple(device.index for device in node.devices if device.free),
+        cpu_millis=node.cpu_millis,
+        cpu_millis_free=node.cpu_millis_free,
+        memory=node.memory,
+        memory_free=node.memory_free,
+        owner=node.owner,
     )
+
+
+_FEW = 3
+
+
+def _where(judged: Judged) -> str | None:
+    if judged.placement is None:
+        return None
+    nodes = list(dict.fromkeys(pod.node for pod in judged.placement.pods))
+    return ",".join(nodes) if len(nodes) <= _FEW else f"{nodes[0]} and {len(nodes) - 1} more"

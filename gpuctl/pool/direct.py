@@ -8,7 +8,7 @@ from gpuctl.base.errors import NotFoundError
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
-from gpuctl.model.quota import QuotaRow
+from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
 from gpuctl.pool import listings, resolve
 from gpuctl.pool.members import Members
@@ -169,7 +169,7 @@ class DirectPool:
         """GPU-seconds by user, day and state."""
         return listings.once(self.members, lambda cluster: cluster.usage(query))
 
-    def quota(self) -> Listing[QuotaRow]:
+    def quota(self) -> Listing[Quota]:
         """What may be held, by cluster, team, tier and GPU type."""
         from gpuctl.pool import quotas
 

@@ -33,36 +33,57 @@ def jobs(members: Members, query: JobQuery) -> Listing[Job]:
     return Listing(items=tuple(ordered[: query.limit]), incomplete=incomplete)
 
 
-def history(members: Members, query: JobQuery, *, user: str) -> Listing[Job]:
-    """What ``user`` ran, newest first whatever its state. Every cluster keeps its finished jobs, so they are the record."""
-    everything = msgspec.structs.replace(query, user=user, limit=None)
-    listing = jobs(members, everything)
-    ordered = sorted(listing.items, key=lambda job: (-job.submitted_at.timestamp(), job.id))
-    return Listing(items=tuple(ordered[: query.limit]), incomplete=listing.incomplete)
-
-
 def nodes(members: Members) -> Listing[Node]:
-    """Every node. A tier is the profile's word for a cluster; nodes that have none of their own get it."""
-    rows, incomplete = members.rows(lambda cluster: cluster.nodes())
-    placed = tuple(
-        node if node.tier or not answer.member.tier else msgspec.structs.replace(node, tier=answer.member.tier)
-        for answer in rows
-        for node in answer.value
-    )
-    return Listing(items=placed, incomplete=incomplete)
+    """Every node, once. A tier is the profile's word for a cluster; nodes that have none of their own get it."""
+    rows, incomplete = members.placed_rows(lambda cluster: cluster.nodes())
+    placed: dict[tuple[str, str], Node] = {}
+    for answer in rows:
+        for node in answer.value:
+            tiered = node if node.tier or not answer.member.tier else msgspec.structs.replace(node, tier=answer.member.tier)
+            placed.setdefault((answer.place or answer.member.name, node.name), tiered)
+    return Listing(items=tuple(placed.values()), incomplete=incomplete)
+
+
+def once(members: Members, question: Callable[[Cluster], Listing[T]]) -> Listing[T]:
+    """The rows of every cluster, in the profile's order; rows that two contexts of one place both show count once, under the first name."""
+    rows, incomplete = members.placed_rows(question)
+    seen: set[tuple[str | None, bytes]] = set()
+    items: list[T] = []
+    for answer in rows:
+        mine = [(item, (answer.place, _anonymous(item))) for item in answer.value]
+        items.extend(item for item, key in mine if answer.place is None or key not in seen)
+        seen.update(key for _, key in mine)
+    return Listing(items=tuple(items), incomplete=incomplete)
+
+
+def _anonymous(item: object) -> bytes:
+    """What a row says, but for the name that the profile gives to its cluster."""
+    facts = msgspec.to_builtins(item)
+    return msgspec.json.encode({key: value for key, value in facts.items() if key not in {"cluster", "home"}}, order="sorted")
 
 
 def clusters(members: Members) -> Listing[ClusterStatus]:
-    """One row per cluster of the profile; one that does not answer has its reason in the row and in ``incomplete``."""
+    """One row per cluster of the profile; one that does not answer has its reason in the row and in ``incomplete``.
+
+    Of several contexts of one place the first has the counts, the others say which it is.
+    """
     answers = members.ask(lambda cluster: cluster.status())
     rows = {
-        answer.member.name: answer.value if answer.value.tier else msgspec.structs.replace(answer.value, tier=answer.member.tier)
+        answer.member.name: msgspec.structs.replace(answer.value, name=answer.member.name, tier=answer.value.tier or answer.member.tier)
         for answer in answers.given
     }
     for member, error in answers.failed:
         rows[member.name] = ClusterStatus(name=member.name, kind=member.kind, tier=member.tier, health="unreachable", error=sentence(error))
     incomplete = answers.incomplete
-    incomplete.update(
-        {name: row.error for name, row in rows.items() if row.health in {"unreachable", "lost"} and row.error and name not in incomplete}
-    )
-    return Listing(items=tuple(rows[member.name] for member in members.all), incomplete=incomplete)
+    incomplete.update({name: row.error for name, row in rows.items() if row.error and name not in incomplete})
+    ordered: list[ClusterStatus] = []
+    places: dict[str, str] = {}
+    for member in members.all:
+        row = rows[member.name]
+        first = places.setdefault(row.uid, row.name) if row.uid is not None else row.name
+        ordered.append(row if first == row.name else _same(row, first))
+    return Listing(items=tuple(ordered), incomplete=incomplete)
+
+
+def _same(row: ClusterStatus, first: str) -> ClusterStatus:
+    return msgspec.structs.replace(row, same_as=first, nodes=None, free={}, total={}, largest_shape=None)

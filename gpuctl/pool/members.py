@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from gpuctl.base.errors import GpuctlError, InvalidInput, Problem, UnavailableError, nearest
 from gpuctl.model.ask import Listing
+from gpuctl.policy.price import Prices
 from gpuctl.port.cluster import Cluster
 
 T = TypeVar("T")
@@ -14,24 +15,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One cluster as the profile names it. ``tier`` None counts as reserved: hardware that is there anyway."""
+    """One cluster as the profile names it.
+
+    Attributes:
+        cluster: the place.
+        name: what the profile calls it.
+        kind: of its entry in the profile.
+        tier: of all its nodes that say nothing themselves; None counts as reserved: hardware that is there anyway.
+        prices: per GPU and hour, where the profile names them.
+        forgets: ended jobs vanish from it some day, so that my own record has to remember them.
+    """
 
     cluster: Cluster
     name: str
     kind: str = ""
     tier: str | None = None
-
-    def offers(self, tier: str) -> bool:
-        """Whether a job that asks for ``tier`` (reserved, on-demand, any) may run here."""
-        return tier == "any" or tier == (self.tier or "reserved")
+    prices: Prices | None = None
+    forgets: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Generic[T]):
-    """What one member answered."""
+    """What one member answered. ``place``: its uid, where that was asked for."""
 
     member: Member
     value: T
+    place: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +138,20 @@ class Members:
         for answer in answers.given:
             incomplete.update(answer.value.incomplete)
         return [Answer(member=answer.member, value=answer.value.items) for answer in answers.given], incomplete
+
+    def placed_rows(self, question: Callable[[Cluster], Listing[T]]) -> tuple[list[Answer[tuple[T, ...]]], dict[str, str]]:
+        """As :meth:`rows`, each with the uid of its place: two contexts of one cluster are one place, and count once."""
+        if self.only is not None:
+            return self.rows(question)
+        places: dict[str, str] = {}
+
+        def ask(cluster: Cluster) -> Listing[T]:
+            listing = question(cluster)
+            places[cluster.name] = cluster.uid
+            return listing
+
+        rows, incomplete = self.rows(ask)
+        return [Answer(member=row.member, value=row.value, place=places[row.member.cluster.name]) for row in rows], incomplete
 
     def close(self) -> None:
         """Let go of every cluster."""

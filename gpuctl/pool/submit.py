@@ -1,35 +1,65 @@
-"""Where a submission goes: constraints, promises, volumes' homes, then ``policy.placement`` over the inventories of what is left."""
+"""Where a submission goes: constraints, promises, volumes' homes, then ``policy.offers`` over the inventories of what is left."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from gpuctl.base import names
-from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotFoundError, NotKeptHere, Problem, UnavailableError
+from gpuctl.base.errors import InvalidInput, NotKeptHere, Problem
 from gpuctl.model.ask import Submission
+from gpuctl.model.plan import PlanOption
+from gpuctl.model.reason import Reason
 from gpuctl.model.spec import Dependency, JobSpec
-from gpuctl.pool import promises, resolve
+from gpuctl.policy.offers import Standing
+from gpuctl.pool import homes, promises, refusing, resolve
 from gpuctl.pool.choice import Ranked, rank
 from gpuctl.pool.members import Member, Members, sentence
+from gpuctl.pool.survey import Seen, survey
+from gpuctl.port.capability import Capability
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Where it goes, as what (promises dropped, dependencies by id), and what the person should be told."""
+    """Where it goes, as what (promises dropped, dependencies by id), and what the person should be told.
+
+    ``ranked`` holds every tier of every cluster, the chosen first; just the cluster where there was nothing to choose.
+    """
 
     ranked: tuple[Ranked, ...]
     submission: Submission
     notes: tuple[str, ...] = ()
+    seen: tuple[Seen, ...] = ()
 
     @property
     def member(self) -> Member:
         """The chosen cluster."""
         return self.ranked[0].member
 
+    @property
+    def decided(self) -> bool:
+        """Whether the pool decided: a lone cluster with a queue of gpuctl's own judges the job itself."""
+        return self.ranked[0].judged is not None
 
-def choose(members: Members, submission: Submission, *, user: str) -> Choice:
-    """Decide where the submission goes; nothing is changed anywhere.
+    @property
+    def options(self) -> tuple[PlanOption, ...]:
+        """What the job remembers: the chosen place, then the others with their reasons."""
+        return tuple(ranked.option for ranked in self.ranked) if self.decided else ()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the first option can be taken at all."""
+        judged = self.ranked[0].judged
+        return judged is None or judged.standing is not Standing.NO
+
+
+def choose(members: Members, submission: Submission, *, user: str, at: Member | None = None) -> Choice:
+    """Decide where the submission would go; nothing is changed anywhere. :func:`insist` refuses where there is no such place.
+
+    Args:
+        members: the clusters of the profile.
+        submission: the job.
+        user: whose latest job ``-`` is.
+        at: the one cluster that it may go to, whatever is free there.
 
     Raises:
         InvalidInput: an unknown cluster, no cluster of that tier, volumes that no one cluster has.
@@ -37,64 +67,117 @@ def choose(members: Members, submission: Submission, *, user: str) -> Choice:
         NotFoundError: a job of ``--after`` does not exist.
         UnavailableError: a cluster that has to be asked does not answer.
     """
-    candidates = _allowed(members, submission.spec)
-    candidates, spec, notes = _keepers(members, candidates, submission)
-    if members.only is None:  # a lone cluster judges dependencies, volumes and request ids itself
-        spec, candidates = _dependencies(members, candidates, spec, user=user)
-        candidates = _homes(members, candidates, spec)
-        candidates = _request(members, candidates, submission)
-    chosen = submission if spec is submission.spec else msgspec.structs.replace(submission, spec=spec)
-    if len(candidates) == 1:
-        return Choice(ranked=(Ranked(member=candidates[0]),), submission=chosen, notes=notes)
-    ranked, unread = rank(members, candidates, chosen)
-    if not ranked:
-        member, error = unread[0]
-        raise UnavailableError(
-            f"cannot submit {submission.base_name}: no cluster it may use could be read",
-            cause=sentence(error),
-            hint=f"gpuctl clusters    ({member.name})",
-        )
-    skipped = tuple(f"cluster {member.name} was left out: {sentence(error)}" for member, error in unread)
-    return Choice(ranked=ranked, submission=chosen, notes=(*notes, *skipped))
+    only = members.only
+    if only is not None and Capability.SCHEDULES in only.cluster.capabilities:
+        _allowed(members, submission.spec, schedules=True)
+        _, kept, notes = _keepers(members, (Seen(member=only, capabilities=only.cluster.capabilities),), submission)
+        return Choice(ranked=(Ranked(member=only),), submission=kept, notes=notes)
+    candidates = (at,) if at is not None else _allowed(members, submission.spec, schedules=False)
+    seen = survey(members, candidates, volumes=homes.asked(submission.spec))
+    _, submission, notes = _keepers(members, seen, submission)
+    barred = _not_keeping(seen, submission.spec)
+    if members.only is None:  # a lone cluster judges dependencies itself
+        submission, there = _dependencies(members, candidates, submission, user=user)
+        away = Reason(code="after-elsewhere", sentence="the jobs of --after are not there", what="change")
+        barred |= {one.member.name: away for one in seen if one.member not in there}
+    barred |= homes.elsewhere([one for one in seen if one.member.name not in barred], submission.spec)
+    barred |= _same_places([one for one in seen if one.member.name not in barred])
+    ranked = rank(seen, submission, barred=barred)
+    if all(each.judged is not None and each.judged.reason is not None and each.judged.reason.code == "tier" for each in ranked):
+        raise _no_such_tier(submission.spec, candidates)
+    left_out = [f"cluster {one.member.name} was left out: {sentence(one.error)}" for one in seen if one.error is not None]
+    notes = (*notes, *left_out, *(note for one in seen for note in one.notes))
+    return Choice(ranked=ranked, submission=submission, notes=notes, seen=seen)
 
 
-def _allowed(members: Members, spec: JobSpec) -> tuple[Member, ...]:
-    """The clusters that ``--cluster`` and ``--tier`` leave."""
+def insist(choice: Choice) -> Choice:
+    """The same choice, if it has a place to go to, with the note that a blind one needs.
+
+    Raises:
+        NotAllowedError: it could not start anywhere even with nobody else about.
+        NotKeptHere: ``--max-cost`` without an end.
+        UnavailableError: ``no-capacity``, a gang fits nowhere now and nothing keeps it waiting; no cluster could be read.
+    """
+    if not choice.accepted:
+        raise refusing.refusal(choice.submission, [ranked.judged for ranked in choice.ranked if ranked.judged is not None], choice.seen)
+    judged = choice.ranked[0].judged
+    if judged is None or judged.standing is not Standing.UNKNOWN or judged.reason is None:
+        return choice
+    blind = f"what is free on {choice.member.name} is unknown, it was taken by the profile's order: {judged.reason.sentence}"
+    return Choice(ranked=choice.ranked, submission=choice.submission, notes=(*choice.notes, blind), seen=choice.seen)
+
+
+def _allowed(members: Members, spec: JobSpec, *, schedules: bool) -> tuple[Member, ...]:
+    """The clusters that ``--cluster`` leaves, and ``--tier`` where the profile's word is the last about it.
+
+    Nodes of a cluster without a tier in the profile may have tiers of their own, unless it is a machine that ``schedules`` itself.
+    """
     named = (members.named(spec.cluster),) if spec.cluster is not None else members.all
-    fitting = tuple(member for member in named if member.offers(spec.tier))
+    blank = "reserved" if schedules else spec.tier
+    fitting = tuple(member for member in named if spec.tier in ("any", member.tier or blank))
     if not fitting:
-        where = f"cluster {spec.cluster}" if spec.cluster is not None else "the profile"
-        tiers = sorted({member.tier or "reserved" for member in named})
-        problem = Problem(field="--tier", message=f"{where} has nothing of this tier", got=spec.tier, allowed=", ".join([*tiers, "any"]))
-        raise InvalidInput(f"cannot use tier {spec.tier}: {where} has none", [problem], code="no-such-tier", hint="gpuctl clusters")
+        raise _no_such_tier(spec, named)
     return fitting
 
 
-def _keepers(
-    members: Members, candidates: tuple[Member, ...], submission: Submission
-) -> tuple[tuple[Member, ...], JobSpec, tuple[str, ...]]:
-    """The candidates that keep every promise; with ``best_effort`` those that keep most, and notes on what they drop."""
-    wanted = promises.asked(submission.spec)
-    missing = {member.name: promises.unkept(wanted, member.cluster.capabilities) for member in candidates}
-    keepers = tuple(member for member in candidates if not missing[member.name])
-    if keepers:
-        return keepers, submission.spec, ()
-    fewest = min(len(unkept) for unkept in missing.values())
-    closest = tuple(member for member in candidates if len(missing[member.name]) == fewest)
-    dropped = missing[closest[0].name]
+def _no_such_tier(spec: JobSpec, named: Sequence[Member]) -> InvalidInput:
+    where = f"cluster {spec.cluster}" if spec.cluster is not None else "the profile"
+    tiers = sorted({member.tier or "reserved" for member in named})
+    problem = Problem(field="--tier", message=f"{where} has nothing of this tier", got=spec.tier, allowed=", ".join([*tiers, "any"]))
+    return InvalidInput(f"cannot use tier {spec.tier}: {where} has none", [problem], code="no-such-tier", hint="gpuctl clusters")
+
+
+def _keepers(members: Members, seen: Sequence[Seen], submission: Submission) -> tuple[tuple[Member, ...], Submission, tuple[str, ...]]:
+    """The candidates that keep every promise; with ``best_effort`` those that keep most, and notes on what they drop.
+
+    Clusters that did not answer at all are left to the refusal that names them.
+    """
+    asking = {one.member.name: _unkept(one, submission.spec) for one in seen if one.capabilities is not None}
+    keepers = tuple(one.member for one in seen if asking.get(one.member.name) == ())
+    if keepers or not asking:
+        return keepers, submission, ()
+    fewest = min(len(unkept) for unkept in asking.values())
+    closest = [one.member for one in seen if len(asking.get(one.member.name, PROMISES_AND_MORE)) == fewest]
+    dropped = asking[closest[0].name]
     if submission.best_effort and promises.ARRAY not in dropped:
-        best = tuple(member for member in closest if missing[member.name] == dropped)
+        best = tuple(member for member in closest if asking[member.name] == dropped)
         where = ", ".join(member.name for member in best)
         notes = tuple(f"{promise.flag} is dropped: {where} cannot keep it" for promise in dropped)
-        return best, promises.without(submission.spec, dropped), notes
-    raise _not_kept(members, candidates, submission, dropped)
+        return best, msgspec.structs.replace(submission, spec=promises.without(submission.spec, dropped)), notes
+    raise _not_kept(members, [one.member for one in seen], submission, dropped)
+
+
+PROMISES_AND_MORE = (*promises.PROMISES, promises.ARRAY, promises.ARRAY)
+"""More than anybody can leave unkept."""
+
+
+def _unkept(seen: Seen, spec: JobSpec) -> tuple[promises.Promise, ...]:
+    """What the cluster would not keep."""
+    return _missing(promises.asked(spec), seen.capabilities or frozenset())
+
+
+def _missing(wanted: Iterable[promises.Promise], capabilities: frozenset[Capability]) -> tuple[promises.Promise, ...]:
+    """A largest cost needs nobody who stays awake: it is judged with the price, see ``choice``."""
+    return tuple(promise for promise in promises.unkept(wanted, capabilities) if promise.capability is not Capability.MAX_COST)
+
+
+def _not_keeping(seen: Sequence[Seen], spec: JobSpec) -> dict[str, Reason]:
+    barred = {}
+    for one in seen:
+        unkept = _unkept(one, spec) if one.capabilities is not None else ()
+        if unkept:
+            flags = ", ".join(promise.flag for promise in unkept)
+            barred[one.member.name] = Reason(code="not-kept", sentence=f"does not keep {flags}", what="change")
+    return barred
 
 
 def _not_kept(members: Members, candidates: Sequence[Member], submission: Submission, dropped: tuple[promises.Promise, ...]) -> NotKeptHere:
     wanted = promises.asked(submission.spec)
     flags = ", ".join(promise.flag for promise in dropped)
     here = ", ".join(member.name for member in candidates)
-    able = [member for member in members.all if member not in candidates and not promises.unkept(wanted, member.cluster.capabilities)]
+    others = [member for member in members.all if member not in candidates]
+    answers = members.ask(lambda cluster: _missing(wanted, cluster.capabilities), among=others)
+    able = [answer.member for answer in answers.given if not answer.value]
     if able:
         cause = f"{', '.join(member.name for member in able)} could"
         hint = f"gpuctl submit --cluster {able[0].name} ...    or: --best-effort to go without {flags}"
@@ -108,82 +191,36 @@ def _not_kept(members: Members, candidates: Sequence[Member], submission: Submis
     )
 
 
-def _dependencies(members: Members, candidates: tuple[Member, ...], spec: JobSpec, *, user: str) -> tuple[JobSpec, tuple[Member, ...]]:
+def _dependencies(
+    members: Members, candidates: tuple[Member, ...], submission: Submission, *, user: str
+) -> tuple[Submission, tuple[Member, ...]]:
     """``--after`` by unique ids. A cluster sees only its own jobs, so a dependant goes where its dependencies are."""
+    spec = submission.spec
     if not spec.after:
-        return spec, candidates
+        return submission, candidates
     resolved = []
-    homes: dict[str, str] = {}
+    there: dict[str, str] = {}
     for dependency in spec.after:
         located = resolve.locate(members, dependency.job, user=user, sure=True)
         job = located.job if located.job is not None else located.member.cluster.job(located.ref)
         resolved.append(Dependency(job=job.id, mode=dependency.mode))
-        homes[located.member.name] = job.name
-    fitting = tuple(member for member in candidates if {member.name} == set(homes))
+        there[located.member.name] = job.name
+    fitting = tuple(member for member in candidates if {member.name} == set(there))
     if not fitting:
-        places = ", ".join(f"{job} on {cluster}" for cluster, job in homes.items())
+        places = ", ".join(f"{job} on {cluster}" for cluster, job in there.items())
         problem = Problem(field="--after", message="its jobs are not all on one cluster that this job may use", got=places)
         raise InvalidInput("cannot wait for jobs of other clusters without a gpuctl server", [problem], code="after-elsewhere")
-    return msgspec.structs.replace(spec, after=tuple(resolved)), fitting
+    return msgspec.structs.replace(submission, spec=msgspec.structs.replace(spec, after=tuple(resolved))), fitting
 
 
-def _homes(members: Members, candidates: tuple[Member, ...], spec: JobSpec) -> tuple[Member, ...]:
-    """The candidates on which every volume of the spec lives."""
-    wanted = {mount.name for mount in spec.volumes} | ({spec.checkpoint.volume} if spec.checkpoint else set())
-    if not wanted:
-        return candidates
-    rows, incomplete = members.rows(lambda cluster: cluster.volumes(), among=candidates)
-    have = {answer.member.name: {volume.name for volume in answer.value} for answer in rows}
-    fitting = tuple(member for member in candidates if wanted <= have.get(member.name, set()))
-    if fitting:
-        return fitting
-    if incomplete:
-        name, why = next(iter(incomplete.items()))
-        raise UnavailableError(
-            f"cannot find volumes {', '.join(sorted(wanted))}: cluster {name} could not be read", cause=why, hint="gpuctl clusters"
-        )
-    everywhere = set().union(*have.values()) if have else set()
-    problems = []
-    for volume in sorted(wanted):
-        homes = sorted(name for name, volumes in have.items() if volume in volumes)
-        if volume not in everywhere:
-            problems.append(
-                Problem(field="--volume", message="there is no such volume", got=volume, allowed=", ".join(sorted(everywhere)) or None)
-            )
-        else:
-            problems.append(Problem(field="--volume", message="lives elsewhere than the others", got=f"{volume} on {', '.join(homes)}"))
-    raise InvalidInput("cannot mount what no one cluster has", problems, code="volume-home", hint="gpuctl volumes")
-
-
-def _request(members: Members, candidates: tuple[Member, ...], submission: Submission) -> tuple[Member, ...]:
-    """Where a request id that a person gave is already known; every cluster that may hold its job has to answer, or there could be two."""
-    if not submission.explicit_request_id:
-        return candidates
-    name = f"{submission.base_name}-{names.tail_of(submission.request_id)}"
-    answers = members.ask(lambda cluster: cluster.job(name))
-    for answer in answers.given:
-        if answer.value.request_id == submission.request_id:
-            return _if_allowed(answer.member, candidates, submission)
-    for member, error in answers.failed:
-        if not isinstance(error, NotFoundError):
-            raise _cannot_claim(submission, member, error)
-    return candidates
-
-
-def _if_allowed(member: Member, candidates: tuple[Member, ...], submission: Submission) -> tuple[Member, ...]:
-    if member in candidates:
-        return (member,)
-    raise ConflictError(
-        f"cannot submit {submission.base_name}: request id {submission.request_id} is already a job on {member.name}",
-        code="request-elsewhere",
-        hint="take another --request-id",
-    )
-
-
-def _cannot_claim(submission: Submission, member: Member, error: GpuctlError) -> UnavailableError:
-    return UnavailableError(
-        f"cannot submit {submission.base_name} with request id {submission.request_id}: {member.name} may hold it and could not be read",
-        code="request-unclear",
-        cause=sentence(error),
-        hint="try again; nothing was submitted",
-    )
+def _same_places(seen: Sequence[Seen]) -> dict[str, Reason]:
+    """Two contexts of one cluster are one place: its nodes are offered once, under the name that comes first in the profile."""
+    first: dict[str, str] = {}
+    same = {}
+    for one in seen:
+        if one.place is None or one.error is not None:
+            continue
+        name = first.setdefault(one.place, one.member.name)
+        if name != one.member.name:
+            same[one.member.name] = Reason(code="same-place", sentence=f"the same cluster as {name}")
+    return same

@@ -30,3 +30,7 @@ class Capability(str, Enum):
     VOLUMES = "volumes"
     USAGE = "usage"
     TOP = "top"
+    QUOTA = "quota"
+    """It has quotas that a placement has to mind; without it, ``quota`` shows devices as they are."""
+    SCHEDULES = "schedules"
+    """Its queue is gpuctl's own: it judges size, tier and start itself, so that nobody has to read it before a job is handed over."""

@@ -12,6 +12,7 @@ Promises of every cluster, by number (``tests/contract`` names them):
     7. Every call honours ``deadline`` where one is given, and raises UnavailableError past it.
     8. Errors are GpuctlErrors; no library's exception leaves a cluster.
     9. No capability that is not declared is half done: the call raises NotKeptHere and changes nothing.
+    10. ``claim`` is create-only: of several calls for one request id, at once or years apart, all return what the first one named.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import Protocol
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
 from gpuctl.port.capability import Capability
 from gpuctl.port.stream import RankLog, Stop
@@ -44,6 +46,10 @@ class Inventory(Protocol):
         """What running jobs (or each rank of one) use now."""
         ...
 
+    def quota(self) -> Listing[Quota]:
+        """What may be held by team, tier and GPU type; without quotas one row per GPU type with the devices as they are."""
+        ...
+
 
 class Jobs(Protocol):
     """Accept, observe and change jobs."""
@@ -54,6 +60,24 @@ class Jobs(Protocol):
         Raises:
             NotAllowedError: it can never run here (``never-fits``: what was asked and what is there).
             InvalidInput: a field that only this place can judge (a volume that is missing, an interpreter without torch).
+        """
+        ...
+
+    def claim(self, request_id: str, *, digest: str, home: str) -> str:
+        """Remember, unless that is remembered already, that the job of ``request_id`` belongs to the place ``home`` (a ``uid``).
+
+        Called on the profile's first cluster before anything is created anywhere, so that one request id is one job over all of them.
+
+        Args:
+            request_id: as a person gave it.
+            digest: what was asked for, in one word.
+            home: the uid of the cluster that the caller would launch it on.
+
+        Returns:
+            The uid that the first claim named: launch it there, and nowhere else.
+
+        Raises:
+            ConflictError: ``request-id-used``, the first claim was for something else.
         """
         ...
 

@@ -5,9 +5,12 @@ Promises of every pool, beside those of :mod:`gpuctl.port.cluster` for the calls
     1. A cluster that cannot be read never fails a list: its rows are missing, ``Listing.incomplete`` names it with the reason.
     2. A job on a cluster that cannot be reached is UnavailableError (7), never NotFoundError (3).
     3. ``submit`` refuses (NotKeptHere) what no cluster it may use could keep, naming who could; ``best_effort`` makes that a note.
-    4. ``logs`` yields rendered bytes that end at a line's end, merged by time over all ranks. Only one log alone, without prefix, comes byte
-       for byte as its rank wrote it: a prompt or a progress bar without its newline, too.
+    4. ``logs`` yields rendered bytes that end at a line's end, merged by time over all ranks. Only one log alone, without prefix, comes
+       byte for byte as its rank wrote it: a prompt or a progress bar without its newline, too.
     5. ``ref`` may be None or ``-``: my latest job. The calls that end something have no default.
+    6. A request id that a person gave is one job over all clusters: as long as one that may hold it cannot be read, ``submit`` is refused
+       (UnavailableError) and nothing is created.
+    7. ``history`` and ``job`` know what I submitted here also when its cluster has forgotten it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +19,7 @@ from typing import Protocol
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
@@ -135,6 +139,10 @@ class Accounts(Protocol):
 
     def usage(self, query: JobQuery) -> Listing[UsageRow]:
         """GPU-seconds by user, day and state."""
+        ...
+
+    def quota(self) -> Listing[Quota]:
+        """What may be held, by cluster, team, tier and GPU type."""
         ...
 
     def me(self) -> str:

@@ -28,7 +28,7 @@ class Machine(World):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.away = FakeCluster("away", user=wiring.account(), capabilities=frozenset(Capability) - {Capability.MAX_COST})
+        self.away = FakeCluster("away", user=wiring.account(), capabilities=frozenset(Capability) - {Capability.NOTIFY})
         self.away.ticks = 10**9
         local = build("local", {"devices": "slots", "slots": "4"})
         self.pool = DirectPool(
@@ -62,7 +62,7 @@ class Machine(World):
         return ("local", "away")
 
     def unkept(self) -> tuple[str, dict[str, Any]]:
-        return "--max-cost", {"max_cost": 10.0}
+        return "--notify", {"notify": "https://example.org/hook", "cluster": "away"}
 
     def end(self) -> None:
         """No job of the test goes on after it."""

@@ -13,6 +13,7 @@ from gpuctl.base.errors import ConflictError, GpuctlError, NotAllowedError, NotF
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, PlanOption, Submission, Submitted
 from gpuctl.model.job import Attempt, Exit, Job, Pod, RankEnd, State
 from gpuctl.model.place import ClusterStatus, Device, Holder, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation, Reason
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
@@ -57,6 +58,12 @@ class FakeCluster:
     Attributes:
         trouble: raised by every call while set (a dead or forbidding cluster).
         delay: seconds that every call takes first (a slow one).
+        busy: by node, how many devices strangers hold.
+        sick: by node, why it cannot be used.
+        hidden: what is free must not be read (a 403).
+        quotas: what ``quota`` answers; the devices as they are by default.
+        claims: by request id, the digest and home of its claim.
+        place: its uid.
         calls: the names of the methods that were called.
     """
 
@@ -87,6 +94,12 @@ class FakeCluster:
         self.volume_of: dict[str, dict[str, bytes]] = {}
         self.ticks = 0
         self.closed = False
+        self.quotas: tuple[Quota, ...] | None = None
+        self.claims: dict[str, tuple[str, str]] = {}
+        self.busy: dict[str, int] = {}
+        self.sick: dict[str, str] = {}
+        self.hidden = False
+        self.place = f"uid-{name}"
 
     # What a test does to it
 
@@ -143,7 +156,7 @@ class FakeCluster:
 
     @property
     def uid(self) -> str:
-        return f"uid-{self._name}"
+        return self.place
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -169,6 +182,8 @@ class FakeCluster:
 
     def nodes(self) -> Listing[Node]:
         self._gate("nodes")
+        if self.hidden:
+            raise NotAllowedError(f"cannot list the nodes of {self._name}", cause="nodes is forbidden: the verb list is missing")
         return Listing(items=self._nodes())
 
     def usage(self, query: JobQuery) -> Listing[UsageRow]:
@@ -180,6 +195,16 @@ class FakeCluster:
         self._gate("top")
         chosen = [self._found(ref)] if ref is not None else [job for job in self.jobs_by_id.values() if job.state.active]
         return Listing(items=tuple(Sample(job=job.name) for job in chosen))
+
+    def quota(self) -> Listing[Quota]:
+        self._gate("quota")
+        if self.quotas is not None:
+            return Listing(items=self.quotas)
+        total, free = self.gpus * len(self.node_names), sum(node.gpus_free or 0 for node in self._nodes())
+        row = Quota(
+            cluster=self._name, name="devices", source="devices", gpu_type=self.gpu_type, nominal=total, used=total - free, free=free
+        )
+        return Listing(items=(row,))
 
     def checks(self) -> Sequence[Check]:
         self._gate("checks")
@@ -208,10 +233,19 @@ class FakeCluster:
             labels=submission.labels,
             request_id=submission.request_id,
             cluster=self._name,
+            tier=submission.placement[0].tier if submission.placement else self.tier,
+            placement=submission.placement,
             code=submission.code,
         )
         self.submissions[job_id] = submission
         return Submitted(job=self._keep(job), sentence=f"queued on {self._name}")
+
+    def claim(self, request_id: str, *, digest: str, home: str) -> str:
+        self._gate("claim")
+        known = self.claims.setdefault(request_id, (digest, home))
+        if known[0] != digest:
+            raise ConflictError(f"request id {request_id} was used for something else", code="request-id-used")
+        return known[1]
 
     def plan(self, submission: Submission) -> Plan:
         self._gate("plan")
@@ -373,8 +407,9 @@ class FakeCluster:
         held = sum(job.spec.total_gpus for job in self.jobs_by_id.values() if job.state.active)
         nodes = []
         for name in self.node_names:
-            busy = min(held, self.gpus)
-            held -= busy
+            ours = min(held, self.gpus - self.busy.get(name, 0))
+            held -= ours
+            busy = ours + self.busy.get(name, 0)
             devices = tuple(
                 Device(index=index, uuid=f"{name}/{index}", type=self.gpu_type, holder=Holder(user=self.user) if index < busy else None)
                 for index in range(self.gpus)
@@ -388,6 +423,8 @@ class FakeCluster:
                     gpus=self.gpus,
                     gpus_free=self.gpus - busy,
                     devices=devices,
+                    ready=name not in self.sick,
+                    why=self.sick.get(name),
                 )
             )
         return tuple(nodes)

@@ -25,7 +25,7 @@ from gpuctl.clusters.local.volumes import LocalVolumes
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import FINAL, Job, State
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
-from gpuctl.model.quota import QuotaRow
+from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
@@ -172,7 +172,7 @@ class LocalCluster:
         devices = {device.index: device for device in self._machine.discover().devices}
         return Listing(items=top.samples(self._database.paths, running, devices, node=self._machine.node, by_rank=ref is not None))
 
-    def quota(self) -> Listing[QuotaRow]:
+    def quota(self) -> Listing[Quota]:
         """There are no quotas: the devices as they are."""
         from gpuctl.policy import quota
 

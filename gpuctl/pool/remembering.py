@@ -1,0 +1,60 @@
+"""What I ran: what the clusters still know, and what my own record remembers of the jobs that they have forgotten."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from gpuctl.base.errors import NotFoundError
+from gpuctl.model.ask import JobQuery, Listing
+from gpuctl.model.job import Job, State
+from gpuctl.model.reason import Reason
+from gpuctl.pool import listings
+from gpuctl.pool.matching import matches
+from gpuctl.pool.members import Members
+from gpuctl.pool.record import Record
+
+
+def history(members: Members, query: JobQuery, *, user: str, record: Record | None) -> Listing[Job]:
+    """What ``user`` ran, newest first whatever its state."""
+    asked = msgspec.structs.replace(query, user=user, limit=None)
+    if record is None:
+        listing = listings.jobs(members, asked)
+        found = list(listing.items)
+    else:
+        # Asked without the states: a job that has another one by now must not look as if its cluster had forgotten it.
+        listing = listings.jobs(members, JobQuery(user=user, since=query.since, tasks=query.tasks))
+        record.saw(listing.items)
+        present = {job.id for job in listing.items}
+        kept = [lost(job, listing.incomplete, members) for job in record.jobs().values() if job.id not in present]
+        found = [job for job in (*listing.items, *kept) if matches(job, asked)]
+    found.sort(key=lambda job: (-job.submitted_at.timestamp(), job.id))
+    return Listing(items=tuple(found[: query.limit]), incomplete=listing.incomplete)
+
+
+def forgotten(members: Members, ref: str | None, record: Record, error: NotFoundError) -> Job:
+    """The job that no cluster knows any more, from the record.
+
+    Raises:
+        NotFoundError: ``error``, the record does not know it either.
+    """
+    jobs = sorted(record.jobs().values(), key=lambda job: (job.submitted_at, job.id), reverse=True)
+    if ref is None or ref.strip() == "-":
+        found = jobs[:1]
+    else:
+        text = ref.strip().removeprefix("job/")
+        found = [job for job in jobs if text in (job.name, job.id)] or [job for job in jobs if job.base_name == text][:1]
+        if not found:
+            prefixed = [job for job in jobs if text and job.id.startswith(text)]
+            found = prefixed if len(prefixed) == 1 else []
+    if not found:
+        raise error
+    return lost(found[0], {}, members)
+
+
+def lost(job: Job, incomplete: Mapping[str, str], members: Members) -> Job:
+    """A job as it was last seen. One that had not ended and that its cluster, which answers, does not know any more, is lost."""
+    known = {member.name for member in members.all}
+    if job.final or job.cluster in incomplete or job.cluster not in known:
+        return job
+    sentence = f"{job.cluster} does not know it any more; it was {job.state.value} when it was last seen"
+    return msgspec.structs.replace(job, state=State.LOST, reason=Reason(code="lost", sentence=sentence, what="escalate"))

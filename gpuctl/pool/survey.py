@@ -1,0 +1,105 @@
+"""What has to be known of each cluster before a job is placed: read from all of them at once, each no longer than its deadline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gpuctl.base.errors import GpuctlError, NotAllowedError
+from gpuctl.model.place import Node
+from gpuctl.model.quota import Quota
+from gpuctl.pool.members import Member, Members, sentence
+from gpuctl.port.capability import Capability
+from gpuctl.port.cluster import Cluster
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One cluster as it was seen.
+
+    Attributes:
+        member: which one.
+        capabilities: what it keeps; None when it did not answer at all.
+        place: its uid.
+        nodes: with what is free.
+        unknown: why it is not known what is free, though it answers (a 403): it may still be able to run jobs.
+        error: why it cannot be used now.
+        quotas: those that were read.
+        volumes: names of those it has; None when they were not asked for or could not be read.
+        volumes_error: why they could not.
+    """
+
+    member: Member
+    capabilities: frozenset[Capability] | None = None
+    place: str | None = None
+    nodes: tuple[Node, ...] = ()
+    unknown: str | None = None
+    error: GpuctlError | None = None
+    quotas: tuple[Quota, ...] = ()
+    volumes: frozenset[str] | None = None
+    volumes_error: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def readable(self) -> bool:
+        """Whether a job can be handed to it."""
+        return self.error is None
+
+
+def survey(members: Members, among: Sequence[Member], *, volumes: bool) -> tuple[Seen, ...]:
+    """Every one of ``among``, in their order. ``volumes``: also which volumes it has."""
+    by_cluster = {id(member.cluster): member for member in among}
+
+    def look(cluster: Cluster) -> Seen:
+        return _look(by_cluster[id(cluster)], volumes=volumes)
+
+    answers = members.ask(look, among=among)
+    seen = {answer.member.name: answer.value for answer in answers.given}
+    seen.update({member.name: Seen(member=member, error=error) for member, error in answers.failed})
+    return tuple(seen[member.name] for member in among)
+
+
+def _look(member: Member, *, volumes: bool) -> Seen:
+    cluster = member.cluster
+    capabilities = cluster.capabilities
+    unknown: str | None = None
+    nodes: tuple[Node, ...] = ()
+    try:
+        listing = cluster.nodes()
+        nodes = listing.items
+        unknown = next(iter(listing.incomplete.values()), None)
+    except NotAllowedError as error:
+        unknown = sentence(error)
+    except GpuctlError as error:
+        return Seen(member=member, capabilities=capabilities, error=error)
+    try:
+        place = cluster.uid
+    except GpuctlError:
+        place = None  # then it counts as a place of its own
+    quotas: tuple[Quota, ...] = ()
+    notes: tuple[str, ...] = ()
+    if Capability.QUOTA in capabilities:
+        try:
+            quotas = cluster.quota().items
+        except GpuctlError as error:
+            notes = (f"quotas of {member.name} are unknown: {sentence(error)}",)
+    names, volumes_error = _volumes(cluster) if volumes else (None, None)
+    return Seen(
+        member=member,
+        capabilities=capabilities,
+        place=place,
+        nodes=nodes,
+        unknown=unknown,
+        quotas=quotas,
+        volumes=names,
+        volumes_error=volumes_error,
+        notes=notes,
+    )
+
+
+def _volumes(cluster: Cluster) -> tuple[frozenset[str] | None, str | None]:
+    try:
+        listing = cluster.volumes()
+    except GpuctlError as error:
+        return None, sentence(error)
+    if listing.incomplete:
+        return None, next(iter(listing.incomplete.values()))
+    return frozenset(volume.name for volume in listing.items), None
