@@ -197,3 +197,7 @@ def status(code: int, reason: str, message: str, **details: Any) -> dict[str, An
         "message": message,
         "details": details,
     }
+
+
+QUICKLY = Timeouts(connect=2.0, read=2.0, call=4.0, retries=0)
+"""Limits for tests in which nothing should take long, nor be tried twice."""
