@@ -8,11 +8,15 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import stat
 from typing import NamedTuple
+
+import msgspec
 
 from gpuctl.clusters.local import alive, processes, settle
 from gpuctl.clusters.local.ingest import ingest_one
 from gpuctl.clusters.local.inventory import boot_id
+from gpuctl.clusters.local.launchplan import SCRATCH_PREFIX, LaunchPlan
 from gpuctl.clusters.local.store import Database, attempts, jobs, launches, tasks
 from gpuctl.clusters.local.store.launches import Launch
 from gpuctl.clusters.local.store.rows import NO_TASK
@@ -60,6 +64,7 @@ def _heal_one(database: Database, launch: Launch, *, node: str, now: float) -> b
             processes.reap(present.job, present.number, group=present.cgroup)
         except TimeoutError:
             return False  # stuck in the kernel with our devices: still theirs, looked at again next time
+    _remove_scratch(f"{database.paths.launch(present.job, present.number)}/plan.json")
     died = _why(database, present, rebooted=rebooted)
     with database.write(durable=True) as connection:
         again = launches.get(connection, launch.job, launch.number)
@@ -73,6 +78,21 @@ def _heal_one(database: Database, launch: Launch, *, node: str, now: float) -> b
             _lose(connection, again, died, asked=bool(asked), now=now)
         launches.close(connection, launch.job, launch.number)
     return True
+
+
+def _remove_scratch(plan_path: str) -> None:
+    """Remove a launch's scratch directory (a Ray's sessions fill gigabytes), which its supervisor would have removed.
+
+    Only what is still ours: after a reboot somebody else may have a directory of that name below /tmp.
+    """
+    try:
+        with open(plan_path, "rb") as file:
+            scratch = msgspec.json.decode(file.read(), type=LaunchPlan).scratch
+        info = os.lstat(scratch)
+    except (OSError, msgspec.DecodeError):
+        return
+    if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and os.path.basename(scratch).startswith(SCRATCH_PREFIX):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _why(database: Database, launch: Launch, *, rebooted: bool) -> Died:

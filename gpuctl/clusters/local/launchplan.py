@@ -22,6 +22,10 @@ LOG_LIMIT = 1 << 30
 """Bytes of log kept per rank where nobody says otherwise."""
 
 
+SCRATCH_PREFIX = "gc-"
+"""How the names of scratch directories begin."""
+
+
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """One leased device. ``fd`` is the inherited locked descriptor at launch; a grown slot has only ``lock`` (the path to lock)."""
 

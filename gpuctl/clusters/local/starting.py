@@ -12,7 +12,7 @@ import msgspec
 from gpuctl.clusters.local import alive, spawn, volumes
 from gpuctl.clusters.local.ingest import place_of, pods_of
 from gpuctl.clusters.local.inventory import boot_id
-from gpuctl.clusters.local.launchplan import LOG_LIMIT, LaunchPlan, Lease, Slot, Task
+from gpuctl.clusters.local.launchplan import LOG_LIMIT, SCRATCH_PREFIX, LaunchPlan, Lease, Slot, Task
 from gpuctl.clusters.local.leases import Leases
 from gpuctl.clusters.local.paths import StatePaths
 from gpuctl.clusters.local.seal import Secrets
@@ -68,7 +68,7 @@ def start(
     os.mkdir(directory, 0o700)
     alive_fd = alive.make(alive.path_of(paths, job.job_id, number))
     parcel = spawn.Parcel(content.merged())
-    scratch = tempfile.mkdtemp(prefix="gc-", dir=_scratch_parent())
+    scratch = tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=_scratch_parent())
     plan_path = f"{directory}/plan.json"
     plan = _plan(
         around,
@@ -205,7 +205,7 @@ def _bare(lease: Lease) -> Lease:
 def _scratch_parent() -> str:
     """A directory short enough for sockets. TMPDIR is often deep below a home directory."""
     parent = tempfile.gettempdir()
-    return parent if len(os.fsencode(parent)) + len("/gc-12345678") <= _SCRATCH_LONGEST else "/tmp"
+    return parent if len(os.fsencode(parent)) + len(f"/{SCRATCH_PREFIX}12345678") <= _SCRATCH_LONGEST else "/tmp"
 
 
 def _private(path: str, flags: int) -> int:

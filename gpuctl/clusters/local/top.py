@@ -41,7 +41,10 @@ def samples(
         rates = [(row, 100 * max(0.0, row.cpu_seconds - before.get((row.task, row.rank), row.cpu_seconds)) / seconds) for row in now]
         held = [devices[lease.index] for slot in each.launch.slots for pod in slot.pods for lease in pod if lease.index in devices]
         if by_rank:
-            result += [_of_rank(each.name, row, rate, held, node=node, silent=silent) for row, rate in rates if row.rank is not None]
+            # Agents are left out beside their ranks; a job that has no ranks (Ray's) is its processes.
+            ranked = {row.task for row in now if row.rank is not None}
+            shown = [(row, rate) for row, rate in rates if row.rank is not None or row.task not in ranked]
+            result += [_of_rank(each.name, row, rate, held, node=node, silent=silent) for row, rate in shown]
             continue
         result.append(
             Sample(

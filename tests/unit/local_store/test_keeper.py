@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from gpuctl.clusters.local import processes
+from gpuctl.clusters.local import heal, processes
+from gpuctl.clusters.local.launchplan import LaunchPlan
 from gpuctl.clusters.local.rounds import listening
 from gpuctl.model.ask import JobChange
 from gpuctl.model.job import Job, State
@@ -124,3 +126,28 @@ def test_a_task_that_failed_is_tried_again_while_its_array_runs(place: LocalPlac
     place.cluster.stop(job.name, grace_seconds=0)
     (ended,) = place.cluster.wait([job.name], stop=threading.Event(), timeout=PATIENCE)
     assert ended.state is State.CANCELLED
+
+
+def test_healing_removes_the_scratch_directory_of_a_dead_supervisor_only_if_it_is_ours(place: LocalPlace, tmp_path: Path) -> None:
+    job = place.cluster.launch(place.submission("sleep", "60", gpus=1)).job
+    until(lambda: place.cluster.job(job.name).state is State.RUNNING)
+    plan_path = Path(place.paths.launch(job.id, 1)) / "plan.json"
+    plan = msgspec.json.decode(plan_path.read_bytes(), type=LaunchPlan)
+    (Path(plan.scratch) / "session").mkdir()
+    (supervisor,) = [pid for pid in processes.table() if plan.directory in _command(pid)]
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: place.cluster.job(job.name).state is State.LOST)
+    assert not os.path.exists(plan.scratch)
+
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    plan_path.write_bytes(msgspec.json.encode(msgspec.structs.replace(plan, scratch=str(precious))))
+    heal._remove_scratch(str(plan_path))
+    assert precious.is_dir()
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
