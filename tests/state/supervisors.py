@@ -32,6 +32,7 @@ class FakeSupervisor:
         self.journal.write("task-ended", task=self.task.index, attempt=self.task.attempt, state=state, **data)
         self.journal.write("ended")
         self.die()
+        os.rmdir(self.plan.scratch)
 
     def die(self) -> None:
         """As kill -9: the kernel frees the locks, nothing is written."""
