@@ -22,6 +22,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
         text: the fact in its own words: a log line, a kernel line, an event's message.
         at: when it happened, if known.
         rank: the global rank it is about, None for the whole job.
+        task: the task of an array it is about, where the whole array is explained.
         data: numbers and names that the sentence needs, as text.
         source: where it was read (``log``, ``kernel``, ``cgroup``, ``journal``, ``store``, ``event``, ``condition``).
     """
@@ -30,6 +31,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     text: str = ""
     at: datetime | None = None
     rank: int | None = None
+    task: int | None = None
     node: str | None = None
     attempt: int | None = None
     data: dict[str, str] = {}

@@ -37,6 +37,34 @@ _SHELL_KILLED = re.compile(r"(?:^|\s)(?P<pid>\d+)?\s*Killed(?:\s+(?P<what>\S.*))
 _SHELL_LINE = re.compile(r"^(?:\S+: line \d+: +\d+ )?Killed(?: .*)?$")
 
 
+_PACKAGES = {
+    "PIL": "pillow",
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "flash_attn": "flash-attn",
+    "google.protobuf": "protobuf",
+    "hydra": "hydra-core",
+    "lightning_fabric": "lightning-fabric",
+    "pl_bolts": "lightning-bolts",
+    "pynvml": "nvidia-ml-py",
+    "pytorch_lightning": "pytorch-lightning",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "yaml": "pyyaml",
+}
+"""What to install for modules that are not called like their package."""
+
+
+def _package(module: str) -> str:
+    top = module.partition(".")[0]
+    return _PACKAGES.get(module) or _PACKAGES.get(top) or top
+
+
 def of_exception(line: str, message: str) -> tuple[str, dict[str, str]]:
     """The evidence code of an exception, and what its message says. ``line`` is ``Type: first line``, ``message`` all of its lines."""
     kind = line.split(":", 1)[0].strip()
@@ -47,7 +75,7 @@ def of_exception(line: str, message: str) -> tuple[str, dict[str, str]]:
         return "killed", {"process": "a data-loader worker", "signal": worker["name"] or ""}
     module = _MODULE.search(line)
     if kind.endswith("ModuleNotFoundError") and module:
-        return "module-missing", {"module": module[1], "package": module[1].split(".")[0]}
+        return "module-missing", {"module": module[1], "package": _package(module[1])}
     rendezvous = _RENDEZVOUS.search(message)
     if rendezvous:
         return "rendezvous-timeout", _rendezvous(message, rendezvous)

@@ -2,8 +2,8 @@
 
 What it makes of each kind is in :mod:`gpuctl.policy.errorkinds`. Tracebacks are found as CPython prints them, also behind torch's
 ``[rank1]: `` prefix (each rank is then read apart), inside exception groups and in Ray's task errors. Of a chain the last exception
-counts; the frame given is the last one outside installed packages. The traceback of torch's own launcher (``ChildFailedError``) repeats
-that a rank failed and is left out, as are exceptions ignored in a destructor.
+counts; the frame given is the last one outside installed packages. The tracebacks of torch's own launcher repeat that a rank failed
+(``ChildFailedError``) or that it was told to end (``SignalException``) and are left out, as are exceptions ignored in a destructor.
 """
 
 import re
@@ -31,7 +31,11 @@ _CHAIN = (
     "During handling of the above exception, another exception occurred:",
 )
 _PACKAGES = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen ")
-_LAUNCHER = ("torch.distributed.elastic.multiprocessing.errors.ChildFailedError", "ChildFailedError")
+_LAUNCHER = (
+    "torch.distributed.elastic.multiprocessing.errors.ChildFailedError",
+    "ChildFailedError",
+    "torch.distributed.elastic.multiprocessing.api.SignalException",
+)
 
 
 class Finding(NamedTuple):

@@ -12,6 +12,7 @@ from gpuctl.clusters.local.paths import StatePaths
 from gpuctl.model.job import Attempt, Code, Job, State
 from gpuctl.model.reason import Evidence
 from gpuctl.policy import logerrors
+from gpuctl.policy.explain.rule import Case
 from gpuctl.port.stream import HEADER
 
 TAIL_LINES = 400
@@ -24,9 +25,10 @@ _LOOKED_AT = frozenset({State.FAILED, State.LOST, State.CUT, State.QUEUED})
 def gather(paths: StatePaths, job: Job, stored: Sequence[Evidence], *, task: int | None) -> tuple[Evidence, ...]:
     """Everything that is known about why ``job`` stands where it stands."""
     found = list(stored)
-    last = job.attempts[-1] if job.attempts else None
+    last = Case(job, job.submitted_at).attempt
     if last is not None and last.ended_at is not None and job.state in _LOOKED_AT:
-        found.extend(from_logs(paths.logs(job.id), last, task=task))
+        seen = from_logs(paths.logs(job.id), last, task=last.task if task is None else task)
+        found.extend(msgspec.structs.replace(each, task=last.task) if task is None else each for each in seen)
     if job.code is not None:
         found.extend(_code_changed(job.code))
     return tuple(found)

@@ -149,16 +149,24 @@ def _nccl(case: Case, evidence: Evidence) -> Reason:
     return Reason(code="nccl-error", sentence=sentence, what="change", advice=advice, command=f"gpuctl logs {case.name} --first-error")
 
 
+_NO_GPU = {
+    "Torch not compiled with CUDA enabled": "this PyTorch is built without CUDA: install one with it, or ask torch.cuda.is_available()",
+    "No CUDA GPUs are available": "the job sees no GPU: see whether this machine has some, and whether -j asked for one",
+    "Found no NVIDIA driver": "this machine has no NVIDIA driver: run it where there are GPUs, or ask torch.cuda.is_available() first",
+}
+
+
 def _traceback(case: Case, evidence: Evidence) -> Reason:
     last = clipped(evidence.text) or "an exception"
     file, line = evidence.data.get("file"), evidence.data.get("line")
     place = f" at {file.rsplit('/', 1)[-1]}:{line}" if file and line else ""
     where = f"{file}:{line}" if file and line else None
+    advice = next((text for words, text in _NO_GPU.items() if words in evidence.text), None)
     return Reason(
         code="python-traceback",
         sentence=f"{who(evidence)} raised {last}{place}",
         what="change",
-        advice=f"look at {where}" if where else "read the traceback",
+        advice=advice or (f"look at {where}" if where else "read the traceback"),
         command=f"gpuctl logs {case.name} --first-error",
     )
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+import msgspec
+
 from gpuctl.model.job import Job, State
 from gpuctl.model.reason import Evidence, Explanation, Reason
 from gpuctl.policy.explain.ends import ENDS
@@ -28,9 +30,18 @@ def explain(job: Job, evidence: Sequence[Evidence], now: datetime) -> Explanatio
         reason = standing(case, tuple(evidence))
         basis = tuple(one for one in evidence if one.code == reason.code)
     else:
-        reason = RULES[main.code].judge(case, main)
+        reason = _judged(case, main)
         basis = (main, *(one for one in current if one is not main and one.code == main.code))
     return Explanation(reason=reason, evidence=basis, also=_also(case, reason, main, current, ranked))
+
+
+def _judged(case: Case, evidence: Evidence) -> Reason:
+    """The reason that follows; its command reads the log of the task it is about, where that is one of many."""
+    reason = RULES[evidence.code].judge(case, evidence)
+    if evidence.task is None or reason.command is None:
+        return reason
+    logs = f"gpuctl logs {case.name}"
+    return msgspec.structs.replace(reason, command=reason.command.replace(logs, f"{logs}_{evidence.task}"))
 
 
 def _order(case: Case, evidence: Evidence) -> tuple[object, ...]:
@@ -63,10 +74,13 @@ def _also(case: Case, reason: Reason, main: Evidence | None, current: Sequence[E
         others = [one for one in ranked if one is not main and RULES[one.code].trust is not Trust.NOTE]
     if case.job.state is State.SUCCEEDED:
         others = []
+    if main is not None and RULES[main.code].trust is Trust.CAUSE:
+        # That whoever raised an exception then ended with 1 is no news.
+        others = [one for one in others if RULES[one.code].trust is not Trust.TERMINATED or (one.rank, one.task) != (main.rank, main.task)]
     reasons = [RULES[one.code].judge(case, one) for one in notes]
     tasks = failed_tasks(case.job)
     reasons += [tasks] if tasks is not None else []
-    reasons += [RULES[one.code].judge(case, one) for one in others]
+    reasons += [_judged(case, one) for one in others]
     seen = {reason.code}
     kept: list[Reason] = []
     for one in reasons:

@@ -54,8 +54,12 @@ def _reboot(case: Case, evidence: Evidence) -> Reason:
 
 def _supervisor_died(case: Case, evidence: Evidence) -> Reason:
     pid = evidence.data.get("pid")
-    sentence = "its supervisor" + (f" (pid {pid})" if pid else "") + " ended without a word"
-    sentence += f": {clipped(evidence.text, 120)}" if evidence.text else ", what the job did after that is not known"
+    died = clipped(evidence.text, 120)
+    if "supervisor" in died:  # a sentence of its own, which says it better
+        sentence = died + (f" (pid {pid})" if pid else "")
+    else:
+        sentence = "its supervisor" + (f" (pid {pid})" if pid else "") + " ended without a word"
+        sentence += f": {died}" if died else ", what the job did after that is not known"
     advice, command = _again(case)
     return Reason(code="supervisor-died", sentence=sentence, what="escalate", advice=advice, command=command or "gpuctl doctor")
 

@@ -84,10 +84,10 @@ class Rule(NamedTuple):
 
 
 def who(evidence: Evidence) -> str:
-    """``rank 3 on node-b``, ``rank 3``, or ``the job``."""
-    if evidence.rank is None:
-        return f"the job on {evidence.node}" if evidence.node else "the job"
-    return f"rank {evidence.rank} on {evidence.node}" if evidence.node else f"rank {evidence.rank}"
+    """``rank 3 on node-b``, ``rank 3``, ``rank 0 of task 7``, ``task 7``, or ``the job``."""
+    task = f"task {evidence.task}" if evidence.task is not None else None
+    subject = (f"rank {evidence.rank}" + (f" of {task}" if task else "")) if evidence.rank is not None else task or "the job"
+    return f"{subject} on {evidence.node}" if evidence.node else subject
 
 
 def number(evidence: Evidence, key: str) -> float | None:

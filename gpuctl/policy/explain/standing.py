@@ -85,7 +85,9 @@ def _failed(case: Case) -> Reason:
 
 
 def _by_rule(case: Case, code: str, *, rank: int | None = None, data: dict[str, str] | None = None) -> Reason:
-    evidence = Evidence(code=code, rank=rank, data=data or {}, source="store")
+    # Of a whole array it is worth knowing which task.
+    task = case.attempt.task if case.job.tasks is not None and case.attempt is not None and rank is not None else None
+    evidence = Evidence(code=code, rank=rank, task=task, data=data or {}, source="store")
     for rule in ENDS:
         if rule.code == code:
             return rule.judge(case, evidence)

@@ -380,9 +380,9 @@ def test_the_docstring_lists_every_code_with_the_keys_its_rule_reads() -> None:
     assert set(RULES) | {"silent"} <= listed
 
 
-def ranks(*ends: tuple[int, Exit, float]) -> tuple[Attempt, ...]:
+def ranks(*ends: tuple[int, Exit, float], task: int | None = None) -> tuple[Attempt, ...]:
     ended = tuple(RankEnd(rank=rank, exit=how, at=NOW + timedelta(seconds=at)) for rank, how, at in ends)
-    return (Attempt(number=1, cluster="local", state=State.FAILED, exit=ended[0].exit, ranks=ended),)
+    return (Attempt(number=1, cluster="local", state=State.FAILED, exit=ended[0].exit, ranks=ended, task=task),)
 
 
 def test_the_cause_wins_over_what_other_ranks_said_after_it() -> None:
@@ -395,7 +395,31 @@ def test_the_cause_wins_over_what_other_ranks_said_after_it() -> None:
         attempts=attempts,
     )
     assert found.reason.code == "python-traceback"
-    assert [one.code for one in found.also] == ["nccl-error", "exit-code"]
+    assert [one.code for one in found.also] == ["nccl-error"], "that the rank then ended with 1 is no news"
+
+
+def test_of_a_whole_array_the_task_is_named_and_its_log_shown() -> None:
+    counts = TaskCounts(succeeded=2, failed=1)
+    array = why(State.FAILED, seen("exit-code", rank=0, task=2, node="b", data={"code": 7}), tasks=counts)
+    assert array.reason.sentence == "rank 0 of task 2 on b ended with exit code 7"
+    assert array.reason.command == "gpuctl logs train-k3f9_2 --first-error"
+    bare = why(State.FAILED, tasks=counts, attempts=ranks((0, Exit(code=7), 1), task=2))
+    assert bare.reason.sentence == "rank 0 of task 2 ended with exit code 7"
+    assert why(State.FAILED, seen("setup-failed", task=2)).reason.command == "gpuctl logs train-k3f9_2 --failed"
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"), [("Torch not compiled with CUDA enabled", "built without CUDA"), ("No CUDA GPUs are available", "-j")]
+)
+def test_asking_for_cuda_where_there_is_none_gets_an_answer_of_its_own(text: str, advice: str) -> None:
+    found = why(State.FAILED, seen("python-traceback", f"AssertionError: {text}", rank=1))
+    assert text in found.reason.sentence
+    assert advice in (found.reason.advice or "")
+
+
+def test_a_dead_supervisor_is_told_once() -> None:
+    found = why(State.LOST, seen("supervisor-died", "its supervisor died without a word (killed?)"))
+    assert found.reason.sentence == "its supervisor died without a word (killed?)"
 
 
 def test_among_equal_causes_the_first_failing_rank_is_told() -> None:

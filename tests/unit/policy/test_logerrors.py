@@ -83,6 +83,11 @@ def test_the_launcher_alone_says_nothing() -> None:
     assert scan(LAUNCHER.encode()) == ()
 
 
+def test_the_launcher_that_is_told_to_end_says_nothing() -> None:
+    ended = "torch.distributed.elastic.multiprocessing.api.SignalException: Process 4711 got signal: 15"
+    assert scan(trace(ended)) == ()
+
+
 def test_the_last_exception_of_a_chain_counts_and_its_first_line() -> None:
     block = text("""\
         Traceback (most recent call last):
@@ -189,7 +194,7 @@ CONNECT = "torch.distributed.DistNetworkError: The client socket has timed out a
             {"joined": "1", "expected": "2", "seconds": "3"},
         ),
         ("torch.distributed.elastic.rendezvous.api.RendezvousTimeoutError", "rendezvous-timeout", {}),
-        ("ModuleNotFoundError: No module named 'yaml.x'", "module-missing", {"module": "yaml.x", "package": "yaml"}),
+        ("ModuleNotFoundError: No module named 'yaml.x'", "module-missing", {"module": "yaml.x", "package": "pyyaml"}),
         (
             "RuntimeError: DataLoader worker (pid 812) is killed by signal: Killed. ",
             "killed",

@@ -146,6 +146,5 @@ def events_of(connection: sqlite3.Connection, job_id: str) -> tuple[TimelineEven
 
 def evidence_of(connection: sqlite3.Connection, job_id: str) -> tuple[Evidence, ...]:
     """Everything that was seen of a job, in the order in which it was seen."""
-    return tuple(
-        _decoder(Evidence).decode(row[0]) for row in connection.execute("SELECT doc FROM evidence WHERE job = ? ORDER BY rowid", (job_id,))
-    )
+    seen = connection.execute("SELECT doc, task FROM evidence WHERE job = ? ORDER BY rowid", (job_id,))
+    return tuple(msgspec.structs.replace(_decoder(Evidence).decode(doc), task=task if task != NO_TASK else None) for doc, task in seen)
