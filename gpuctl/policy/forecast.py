@@ -29,7 +29,7 @@ class Outlook(NamedTuple):
     start: datetime | None
     first: str | None = None
     unknown: str | None = None
-    """Why there is no start, as a sentence's part."""
+    """Why there is no start, as advice."""
 
 
 def outlook(
@@ -98,7 +98,7 @@ def _runs(job: QueueJob) -> int:
 
 def _unknown(number: int, ahead: int, endless: int) -> str | None:
     if number >= FARTHEST:
-        return f"unknown beyond the first {FARTHEST} in line"
+        return f"when it starts is worked out only for the first {FARTHEST} in line"
     if endless:
-        return f"unknown: {endless} of {ahead} ahead have no --time"
+        return f"give jobs a --time to learn when this one starts: {endless} of {ahead} running or ahead have none"
     return None

@@ -48,7 +48,7 @@ def blocked(
     now: datetime,
 ) -> Reason:
     """Standing in line: for devices, behind others, behind another user's claim, or for a process that is not ours."""
-    advice = f"expected start {ahead.unknown}" if ahead.unknown else None
+    advice = ahead.unknown
     claims = older(snapshot.claims, job)
     word = devices_word(snapshot.nodes)
     free = sum(room.usable(job.devices) for room in space.rooms.values() if room.node.ready)

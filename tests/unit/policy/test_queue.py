@@ -63,7 +63,7 @@ def test_no_start_is_promised_when_somebody_ahead_has_no_end() -> None:
     assert wait(found["j0"]).expected_start == NOW + minutes(10)
     behind = wait(found["j4"])
     assert behind.expected_start is None
-    assert behind.reason.advice == "expected start unknown: 2 of 5 ahead have no --time"
+    assert behind.reason.advice == "give jobs a --time to learn when this one starts: 2 of 5 running or ahead have none"
 
 
 def test_back_fill_passes_only_on_what_the_head_does_not_need_or_in_time() -> None:

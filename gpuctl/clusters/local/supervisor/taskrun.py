@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any, Literal, Protocol
 
+from gpuctl.base import duration
 from gpuctl.clusters.local import kinds, processes
 from gpuctl.clusters.local.journal import Journal
 from gpuctl.clusters.local.kinds.step import CannotStart, Start, Step, TaskContext
@@ -284,7 +285,11 @@ class TaskRun:
         limit = self._limit_at()
         if limit is not None and now >= limit:
             self._evidence(
-                Found(code="time-limit", text=f"its time limit of {self.time_limit} s was reached", data={"limit": str(self.time_limit)})
+                Found(
+                    code="time-limit",
+                    text=f"its time limit of {duration.short(self.time_limit or 0)} was reached",
+                    data={"limit": str(self.time_limit)},
+                )
             )
             self.stop("cut", grace=self._host.plan.grace, why="time-limit")
         elif self._step_ends is not None and now >= self._step_ends:
