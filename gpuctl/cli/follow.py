@@ -83,7 +83,7 @@ def to_end(session: Session, job: Job, *, logs: bool, timeout: float | None = No
 
 def goes_on(name: str) -> str:
     """What the first Ctrl-C says."""
-    return f"job/{name} goes on without this terminal; gpuctl logs -f {name} comes back to it, gpuctl cancel {name} ends it"
+    return f"job/{name} goes on without this terminal\nhint: gpuctl logs -f {name}    or: gpuctl cancel {name}"
 
 
 def _ended(session: Session, job: Job) -> int:

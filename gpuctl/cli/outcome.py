@@ -30,11 +30,28 @@ def highest(jobs: Iterable[Job]) -> int:
 
 def sentence(job: Job) -> str:
     """``job/train-k3f9 failed after 3m05s: rank 2 ended with exit code 1``."""
-    text = f"job/{job.name} {standing(job)}"
-    if job.started_at is not None and job.ended_at is not None:
-        text += f" after {duration.short(clock.elapsed(job.started_at, job.ended_at))}"
     detail = _detail(job)
+    if job.started_at is None or job.ended_at is None:
+        return f"job/{job.name} {with_standing(job, detail)}"
+    text = f"job/{job.name} {standing(job)} after {duration.short(clock.elapsed(job.started_at, job.ended_at))}"
+    detail = _beyond(job, detail)
     return f"{text}: {detail}" if detail else text
+
+
+def with_standing(job: Job, said: str) -> str:
+    """Standing and a sentence about it, without the state twice: ``was cancelled by ben``, ``is queued behind 2 jobs``, ``failed: ...``."""
+    rest = _beyond(job, said)
+    if rest == said:
+        return f"{standing(job)}: {said}" if said else standing(job)
+    return f"{standing(job)}{'' if rest.startswith(',') or not rest else ' '}{rest}"
+
+
+def _beyond(job: Job, said: str) -> str:
+    """What a sentence says beyond the state that it may begin with."""
+    for word in (standing(job), job.state.value):
+        if said == word or said.startswith((f"{word} ", f"{word},")):
+            return said[len(word) :].lstrip(" ")
+    return said
 
 
 def standing(job: Job) -> str:

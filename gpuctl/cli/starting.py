@@ -1,5 +1,6 @@
 """Waiting for a job to start, and saying on stderr why it does not yet."""
 
+from gpuctl.cli import outcome
 from gpuctl.cli.session import Session
 from gpuctl.cli.show.progress import Progress
 from gpuctl.model.job import Job, State
@@ -27,15 +28,14 @@ def _waits(job: Job) -> bool:
 
 
 def waiting_sentence(job: Job) -> str:
-    """``job/train-k3f9 is queued: behind 2 jobs``."""
-    return f"job/{job.name} is {_with_reason(job)}"
+    """``job/train-k3f9 is queued behind 2 jobs``."""
+    return f"job/{job.name} {outcome.with_standing(job, _why(job))}"
 
 
 def standing(job: Job) -> str:
-    """``job/train-k3f9, queued: behind 2 jobs``: after a preposition."""
-    return f"job/{job.name}, {_with_reason(job)}"
+    """``job/train-k3f9, queued behind 2 jobs``: after a preposition."""
+    return f"job/{job.name}, {outcome.with_standing(job, _why(job)).removeprefix('is ')}"
 
 
-def _with_reason(job: Job) -> str:
-    why = (job.reason.sentence or job.reason.code) if job.reason is not None else ""
-    return f"{job.state.value}{f': {why}' if why else ''}"
+def _why(job: Job) -> str:
+    return (job.reason.sentence or job.reason.code) if job.reason is not None else ""

@@ -68,6 +68,7 @@ class Verb:
             cls=self.parser or PlainCommand,
             callback=_with_common(self.run),
             help=_help(self.run, self.examples),
+            short_help=inspect.cleandoc(self.run.__doc__ or "").split("\n", 1)[0],
             hidden=self.hidden,
             context_settings={"help_option_names": ["-h", "--help"], "allow_interspersed_args": not self.pass_through},
         )

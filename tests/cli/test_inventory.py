@@ -127,7 +127,7 @@ def test_usage_sums_up_and_keeps_integers_for_programs(run: Any) -> None:
     pool = RecordingPool(usage=USAGE)
     table = run(pool, "usage", "--by", "user", "--sort", "-gpu-hours")
     assert table.out == "USER  JOBS  GPU-HOURS\nanna     3       3.50\nbert     1       0.01\n"
-    assert table.err == "3.51 GPU-hours since 30d\n"
+    assert table.err == "3.51 GPU-hours in the last 30d\n"
     items = json.loads(run(pool, "usage", "--by", "user,cluster", "-o", "json").out)["items"]
     head = {"apiVersion": "gpuctl.io/v1", "kind": "Usage"}
     assert items == [

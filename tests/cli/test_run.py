@@ -66,7 +66,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_so(run: Any) -> None:
     outcome = run(pool, "run", "--request-id", "r1", "--", "true")
     timer.join()
     assert outcome.code == 130
-    assert "job/true-bn9w goes on without this terminal; gpuctl logs -f true-bn9w comes back to it, gpuctl cancel true-bn9w" in outcome.err
+    assert "job/true-bn9w goes on without this terminal\nhint: gpuctl logs -f true-bn9w    or: gpuctl cancel true-bn9w\n" in outcome.err
     assert [job.state for job in cluster.jobs_by_id.values()] == [State.RUNNING]
 
 

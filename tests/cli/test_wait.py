@@ -48,7 +48,7 @@ def test_several_jobs_give_the_highest_code(run: Any) -> None:
 def test_the_end_is_told_in_one_sentence(run: Any) -> None:
     reason = Reason(code="time-limit", sentence="cut at its limit of 6h")
     outcome = run(RecordingPool([make_job(state=State.CUT, reason=reason)]), "wait")
-    assert outcome.err.splitlines()[-1] == "job/train-k3f9 was cut after 50m00s: cut at its limit of 6h"
+    assert outcome.err.splitlines()[-1] == "job/train-k3f9 was cut after 50m00s: at its limit of 6h"
 
 
 def test_timeout(run: Any) -> None:

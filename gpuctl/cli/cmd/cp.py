@@ -24,7 +24,7 @@ def run(session: Session, source: Source, destination: Destination = ".") -> Res
     with Progress(session) as progress:
         progress.update(f"copying {path} from {job or 'my latest job'}" if session.err_tty else "")
         written = session.pool.copy_out(job, path, destination)
-    session.say(f"copied {path} to {destination}: {cells.memory(written)}")
+    session.say(f"copied {path} to {'stdout' if destination == '-' else destination}: {cells.memory(written)}")
     return Done()
 
 

@@ -30,7 +30,7 @@ def run(session: Session, left: Left, right: Right) -> Result:
     """
     jobs = [session.pool.job(ref) for ref in (left, right)]
     found = [Difference(field=each.field, left=each.left, right=each.right) for each in diff.diff(*jobs)]
-    names = [f"{job.name.upper()}" for job in jobs]
+    names = [job.name for job in jobs]
     return Rows(
         kind="Difference",
         items=found,

@@ -36,6 +36,7 @@ def run(
     shown = columns.columns(dimensions)
     ordered((), shown, sort, session.context())
     query = JobQuery(user=None if user == "all" else user, team=team, since=asking.since(since, session=session))
+    span = f"since {since}" if "-" in since else f"in the last {since}"
 
     def ask() -> Rows:
         listing = session.pool.usage(query)
@@ -46,9 +47,9 @@ def run(
             items=ordered(sums, shown, sort, session.context()),
             columns=shown,
             name=columns.name,
-            empty=f"no GPU was used since {since}",
+            empty=f"no GPU was used {span}",
             incomplete=listing.incomplete,
-            footer=(f"{columns.hours(spent)} GPU-hours since {since}",) if sums else (),
+            footer=(f"{columns.hours(spent)} GPU-hours {span}",) if sums else (),
         )
 
     return watching.once_or_watch(session, ask, watching=watch, interval=interval)

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable
 
 from gpuctl.cli import outcome
+from gpuctl.cli.out.columns.node import ranges
 from gpuctl.cli.result import Context
 from gpuctl.model.job import Job
 from gpuctl.model.reason import Evidence, Explanation, Reason
@@ -16,7 +17,7 @@ def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str
     reason = found.reason
     parts = [_block(_head(job, _sentence(reason)), "", wrap=wrap)]
     if found.evidence:
-        parts += ["\nEvidence\n", *(_block(_evidence(fact, context), "  ", wrap=wrap) for fact in _distinct(found.evidence))]
+        parts += ["\nEvidence\n", *(_block(_evidence(facts, context), "  ", wrap=wrap) for facts in _alike(_distinct(found.evidence)))]
     if reason.advice or reason.command:
         parts.append("\nWhat to do\n")
         parts += [_block(reason.advice, "  ", wrap=wrap)] if reason.advice else []
@@ -31,14 +32,16 @@ def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str
 
 def _head(job: Job, sentence: str) -> str:
     """The job and the sentence, which may begin with the state itself."""
-    return f"job/{job.name}: {sentence}" if sentence.startswith(job.state.value) else f"job/{job.name} {outcome.standing(job)}: {sentence}"
+    if job.state.active and sentence.startswith(job.state.value):
+        return f"job/{job.name}: {sentence}"
+    return f"job/{job.name} {outcome.with_standing(job, sentence)}"
 
 
 def _distinct(evidence: Iterable[Evidence]) -> Iterable[Evidence]:
     """Each fact once, though it was seen by two who know more or less of where."""
     seen: dict[tuple[object, ...], Evidence] = {}
     for fact in evidence:
-        seen.setdefault((fact.code, fact.text, fact.rank, fact.attempt), fact)
+        seen.setdefault((fact.code, fact.text, fact.rank, fact.task, fact.attempt), fact)
     return seen.values()
 
 
@@ -46,13 +49,27 @@ def _sentence(reason: Reason) -> str:
     return reason.sentence or reason.code
 
 
-def _evidence(fact: Evidence, context: Context) -> str:
+def _alike(evidence: Iterable[Evidence]) -> Iterable[list[Evidence]]:
+    """Facts that differ only in the rank (whose number the text may name), together: sixty-four ranks often have one story."""
+    groups: dict[tuple[object, ...], list[Evidence]] = {}
+    for fact in evidence:
+        text = fact.text if fact.rank is None else fact.text.replace(f"rank {fact.rank} ", "rank ")
+        groups.setdefault((fact.code, text, fact.task, fact.attempt, fact.source, fact.rank is None), []).append(fact)
+    return groups.values()
+
+
+def _evidence(facts: list[Evidence], context: Context) -> str:
+    fact = facts[0]
     at = f"{context.local(fact.at):%H:%M:%S} " if fact.at is not None else ""
-    about = [f"rank {fact.rank}"] if fact.rank is not None else []
+    ranks = sorted({one.rank for one in facts if one.rank is not None})
+    about = [f"rank{'s' if len(ranks) > 1 else ''} {ranges(ranks)}"] if ranks else []
+    about += [f"of task {fact.task}" if ranks else f"task {fact.task}"] if fact.task is not None else []
     about += [f"on {fact.node}"] if fact.node is not None else []
     about += [f"attempt {fact.attempt}"] if fact.attempt is not None else []
     source = f" ({fact.source})" if fact.source else ""
     text = " | ".join(line.strip() for line in fact.text.splitlines() if line.strip())
+    if len(ranks) > 1:
+        text = text.replace(f"rank {fact.rank} ", "each ")
     return f"{at}{' '.join([fact.code, *about])}{source}{f': {text}' if text else ''}"
 
 

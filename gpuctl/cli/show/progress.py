@@ -88,7 +88,8 @@ class Progress:
             if self._done.is_set() or not self._text:
                 return
             waited = duration.short(time.monotonic() - self._began)
-            line = cut(f"{frame} {self._text} ({waited})", max(20, self._session.width - 1))
+            tail = f" ({waited})"
+            line = cut(f"{frame} {self._text}", max(20, self._session.width - 1 - len(tail))) + tail
             self._drawn = self._put(_CLEAR + line)
 
     def _clear(self) -> None:
