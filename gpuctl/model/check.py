@@ -7,7 +7,7 @@ types of :class:`~gpuctl.model.spec.JobDocument`; ``check_spec`` judges the valu
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -17,12 +17,14 @@ from gpuctl.base.errors import Problem, nearest
 from gpuctl.model.rules import check_spec, shown
 from gpuctl.model.spec import API_VERSION, JobDocument
 
-__all__ = ["check_document", "check_metadata", "check_spec"]
+__all__ = ["check_document", "check_metadata", "check_spec", "read", "touched"]
 
 _NUMBERS_AS_TEXT = frozenset({"spec.cpus", "spec.memory"})
 """Amounts that people write as bare numbers (``cpus: 4``), kept as text."""
 
 _DURATIONS = frozenset({"spec.time", "spec.grace", "spec.signal.before"})
+_SPAN = re.compile(r"spec\.windows\[\d+\]\.(duration|drain\.(notify|lead|grace|maxOverrun))\Z")
+"""Durations of a schedule, which stand in a list."""
 
 _LABEL_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?\Z")
@@ -49,8 +51,29 @@ def check_document(value: object) -> tuple[JobDocument | None, tuple[Problem, ..
         *check_metadata(document.metadata.name, document.metadata.labels),
         *(_below("spec", problem) for problem in check_spec(document.spec)),
     ]
-    problems.extend(problem for problem in judged if not _touched(problem.field, wrong))
+    problems.extend(problem for problem in judged if not touched(problem.field, wrong))
     return (None if problems else document), tuple(problems)
+
+
+D = TypeVar("D", bound=msgspec.Struct)
+
+
+def read(value: object, kind: type[D], *, what: str) -> tuple[D | None, tuple[Problem, ...]]:
+    """A document of type ``kind`` in ``value``, with what is wrong in it left out, and every problem of its shape; None: no mapping at all.
+
+    Required fields that are missing are told, and filled in from the ``PLACEHOLDERS`` of their struct, so that the rest can be judged.
+
+    Args:
+        value: what a YAML or JSON parser gave.
+        kind: whose required fields all have placeholders.
+        what: the document in words.
+    """
+    if not isinstance(value, Mapping):
+        problem = Problem(field=what, message=f"is no {what}", got=_kind(value), allowed="a mapping with apiVersion, kind and spec")
+        return None, (problem,)
+    problems: list[Problem] = []
+    kept = _walk(value, inspect.type_info(kind), "", problems)
+    return msgspec.convert(kept, kind), tuple(problems)
 
 
 def check_metadata(name: str | None, labels: Mapping[str, str]) -> tuple[Problem, ...]:
@@ -77,7 +100,7 @@ def _below(prefix: str, problem: Problem) -> Problem:
     )
 
 
-def _touched(field: str, wrong: set[str]) -> bool:
+def touched(field: str, wrong: set[str]) -> bool:
     """Whether a problem of this field, of one it belongs to, or of one below it, is already told."""
     return any(
         field == other or field.startswith((f"{other}.", f"{other}[")) or other.startswith((f"{field}.", f"{field}[")) for other in wrong
@@ -112,7 +135,7 @@ def _scalar(value: object, kind: inspect.Type, path: str, problems: list[Problem
             return value
         if number and path in _NUMBERS_AS_TEXT:
             return str(value)
-        if path in _DURATIONS and number:  # YAML 1.1 reads 6:00:00 as the number 21600
+        if number and (path in _DURATIONS or _SPAN.match(path)):  # YAML 1.1 reads 6:00:00 as the number 21600
             problems.append(
                 Problem(field=path, message="is no duration", got=_kind(value), allowed=f"{duration.ALLOWED}, in quotes with colons")
             )
@@ -157,6 +180,8 @@ def _walk_struct(value: object, kind: inspect.StructType, path: str, problems: l
     for name, field in fields.items():
         if field.required and name not in value:
             problems.append(Problem(field=f"{path}.{name}" if path else name, message="is missing", allowed=_allowed(field.type)))
+    for name, value_missing in getattr(kind.cls, "PLACEHOLDERS", {}).items():
+        kept.setdefault(name, value_missing)
     return _DROPPED if _lacks(kind, kept) else kept
 
 
