@@ -1,0 +1,108 @@
+"""What is looked up in a cluster before a job becomes objects there, everything at once."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gpuctl.base.errors import GpuctlError
+from gpuctl.clusters.kubernetes import inventory, options
+from gpuctl.clusters.kubernetes.inventory import Inventory
+from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Runtime, Settings
+from gpuctl.clusters.kubernetes.surroundings import Surroundings, together
+from gpuctl.kube.errors import Forbidden, NotFound
+from gpuctl.kube.objects.core import VolumeClaim
+from gpuctl.kube.objects.kubeflow import TrainingRuntime
+from gpuctl.kube.resources import CLUSTER_TRAINING_RUNTIMES, TRAIN_JOBS, TRAINING_RUNTIMES
+
+FRAMEWORK = "trainer.kubeflow.org/framework"
+
+
+class Facts(NamedTuple):
+    """What was found. ``inventory`` None: nodes may not be listed. ``claims`` None: nobody asked, or they may not be listed."""
+
+    cluster: ClusterFacts
+    inventory: Inventory | None
+    claims: dict[str, VolumeClaim] | None
+    team: str | None
+    notes: tuple[str, ...]
+
+
+def read(around: Surroundings, *, count: bool = True, volumes: bool = False) -> Facts:
+    """Ask for nodes (with ``count`` also what is free), queues, runtimes, the team and, if wanted, volumes, concurrently."""
+    around.discovery  # noqa: B018  (before the threads, which all need it)
+    asked: dict[str, Callable[[], object]] = {
+        "inventory": lambda: inventory.read(around, count=count),
+        "queues": lambda: around.queues,
+        "runtimes": lambda: runtimes(around),
+        "team": lambda: around.team,
+        "claims": lambda: _claims(around) if volumes else None,
+    }
+    answers = dict(zip(asked, together(lambda name: asked[name](), list(asked)), strict=True))
+    notes: list[str] = []
+    for name, answer in answers.items():
+        if isinstance(answer, Forbidden):
+            notes.append(f"{around.name}: {answer.message}; what it hides is unknown")
+            answers[name] = None
+        elif isinstance(answer, GpuctlError):
+            raise answer
+    found = answers["inventory"]
+    there = found if isinstance(found, Inventory) else None
+    if there is not None and there.note is not None and count:
+        notes.append(f"{around.name}: {there.note}; what is free there is unknown")
+    queues, team, claims, there_runtimes = answers["queues"], answers["team"], answers["claims"], answers["runtimes"]
+    cluster = ClusterFacts(
+        name=around.name,
+        namespace=around.namespace,
+        served=frozenset(each.resource().api_version for each in around.discovery.offered),
+        runtimes=there_runtimes if isinstance(there_runtimes, tuple) else (),  # type: ignore[arg-type]
+        queues=queues if isinstance(queues, tuple) else (),  # type: ignore[arg-type]
+        nodes=there.nodes if there is not None else (),
+        products=there.products if there is not None else (),
+        product_label=there.product_label if there is not None else inventory.PRODUCT_LABELS[0],
+        tier_labels=there.tier_labels if there is not None else False,
+    )
+    return Facts(cluster, there, claims if isinstance(claims, dict) else None, team if isinstance(team, str) else None, tuple(notes))
+
+
+def _claims(around: Surroundings) -> dict[str, VolumeClaim]:
+    from gpuctl.clusters.kubernetes import volumes
+
+    return volumes.known(around)
+
+
+def runtimes(around: Surroundings) -> tuple[Runtime, ...]:
+    """Trainer's runtimes; none where Trainer is not installed or they may not be read."""
+    if not around.discovery.has(TRAIN_JOBS):
+        return ()
+    found: list[Runtime] = []
+    for kind, path in (
+        (CLUSTER_TRAINING_RUNTIMES, CLUSTER_TRAINING_RUNTIMES.path()),
+        (TRAINING_RUNTIMES, TRAINING_RUNTIMES.path(around.namespace)),
+    ):
+        try:
+            found += [
+                Runtime(name=each.metadata.name, framework=each.metadata.label(FRAMEWORK) or None, cluster_wide=not kind.namespaced)
+                for each in around.api.list(path, TrainingRuntime)
+            ]
+        except (Forbidden, NotFound):
+            continue
+    return tuple(found)
+
+
+def settings(chosen: options.Options, *, gpu_resource: str) -> Settings:
+    """The profile's options as rendering wants them.
+
+    Raises:
+        UsageError: ``bad-option``, the file of ``pod`` cannot be read.
+    """
+    return Settings(
+        image=chosen.image,
+        queue=chosen.queue,
+        runtime=chosen.runtime,
+        gpu_resource=gpu_resource,
+        gpu_map=chosen.gpu_map,
+        priority_classes=chosen.priority_classes,
+        service_account=chosen.service_account,
+        pull_secret=chosen.pull_secret,
+        ttl_seconds=chosen.ttl_seconds,
+        pod=options.pod_patch(chosen),
+    )

@@ -1,0 +1,278 @@
+"""What a cluster has and how much of it is free: nodes, less the requests of every bound pod that has not ended.
+
+A bound pod that is still Pending holds its devices. What a 403 hides is unknown (None), never zero.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from gpuctl.base.errors import GpuctlError
+from gpuctl.clusters.kubernetes import amounts, names
+from gpuctl.clusters.kubernetes.observe.objects import HoldingContainer, HoldingPod
+from gpuctl.clusters.kubernetes.surroundings import Surroundings
+from gpuctl.kube.errors import Forbidden
+from gpuctl.kube.objects.meta import Quantities
+from gpuctl.kube.objects.nodes import Node as ApiNode
+from gpuctl.kube.resources import NODES, PODS
+from gpuctl.model import gputype
+from gpuctl.model.ask import Listing
+from gpuctl.model.place import ClusterStatus, Node
+from gpuctl.policy import placement
+from gpuctl.policy.values import NodeState
+
+PRODUCT_LABELS = ("nvidia.com/gpu.product", "amd.com/gpu.product-name", "beta.amd.com/gpu.product-name")
+BOUND = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!="
+_IGNORED_TAINTS = ("nvidia.com/gpu", "amd.com/gpu", "gpu", "virtual-kubelet.io/provider")
+"""Taints of GPU nodes as such, which jobs that ask for GPUs tolerate."""
+_OWNER_TAINT = names.OWNER_TAINT
+_BAD_CONDITIONS = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
+
+
+class Taken(NamedTuple):
+    """What pods hold of one node."""
+
+    gpus: int
+    cpu_millis: int
+    memory: int
+
+
+class Inventory(NamedTuple):
+    """Nodes as people and as the scheduler see them.
+
+    Attributes:
+        counted: whether everybody's pods could be read, so that what is free is known.
+        note: why not.
+        products: values of ``product_label`` on the nodes.
+        tier_labels: whether nodes carry tiers themselves.
+        resources: GPUs by the name of their resource.
+    """
+
+    nodes: tuple[Node, ...]
+    counted: bool
+    note: str | None = None
+    products: tuple[str, ...] = ()
+    product_label: str = "nvidia.com/gpu.product"
+    tier_labels: bool = False
+    resources: Mapping[str, int] = {}
+
+
+def read(around: Surroundings, *, count: bool = True) -> Inventory:
+    """The nodes; with ``count`` also what is free on them.
+
+    Raises:
+        Forbidden: nodes may not be listed.
+    """
+    found = around.api.list(NODES.path(), ApiNode)
+    taken: Mapping[str, Taken] | None = None
+    note = None
+    if count:
+        try:
+            taken = holding(around.api.list(PODS.path(), HoldingPod, params={"fieldSelector": BOUND}), around.gpu_resources)
+        except Forbidden as error:
+            note = error.message
+    nodes = tuple(sorted((node(each, around, taken) for each in found), key=lambda each: each.name))
+    label = max(PRODUCT_LABELS, key=lambda key: sum(bool(each.metadata.label(key)) for each in found))
+    return Inventory(
+        nodes=(*nodes, *growth(around, nodes)),
+        counted=taken is not None,
+        note=note,
+        products=tuple(sorted({each.metadata.label(label) for each in found} - {""})),
+        product_label=label,
+        tier_labels=any(each.metadata.label(names.NODE_TIER) for each in found),
+        resources={key: sum(amounts.whole(amounts.of(each.status.allocatable, key)) for each in found) for key in around.gpu_resources},
+    )
+
+
+def listing(around: Surroundings) -> Listing[Node]:
+    """For ``gpuctl nodes``. Nodes that may not be listed are missing, and the answer says so."""
+    try:
+        return Listing(items=read(around).nodes)
+    except Forbidden as error:
+        return Listing(incomplete={around.name: error.message})
+
+
+def holding(pods: Iterable[HoldingPod], gpu_resources: Sequence[str]) -> dict[str, Taken]:
+    """What bound pods that have not ended hold, by node."""
+    found: dict[str, list[int]] = {}
+    for pod in pods:
+        name = pod.spec.node_name
+        if not name or pod.status.phase in ("Succeeded", "Failed"):
+            continue
+        sums = found.setdefault(name, [0, 0, 0])
+        for position, resource in enumerate((gpu_resources, ("cpu",), ("memory",))):
+            scale = 1000 if position == 1 else 1
+            sums[position] += sum(_effective(pod, each, scale) for each in resource)
+    return {name: Taken(*sums) for name, sums in found.items()}
+
+
+def _effective(pod: HoldingPod, resource: str, scale: int) -> int:
+    """What the scheduler counts: containers with sidecars, or the largest moment of the init containers if that is more; plus overhead."""
+    spec = pod.spec
+    steady = sum(_asks(each, resource, scale) for each in spec.containers or ())
+    if not spec.init_containers and not spec.overhead:
+        return steady
+    peak = sidecars = 0
+    for each in spec.init_containers or ():
+        asks = _asks(each, resource, scale)
+        if each.restart_policy == "Always":
+            sidecars += asks
+            peak = max(peak, sidecars)
+        else:
+            peak = max(peak, sidecars + asks)
+    return max(steady + sidecars, peak) + int(amounts.number(amounts.of(spec.overhead, resource)) * scale)
+
+
+def _asks(container: HoldingContainer, resource: str, scale: int) -> int:
+    requests = container.resources.requests if container.resources is not None else None
+    if not requests or resource not in requests:
+        return 0
+    return int(amounts.number(requests[resource]) * scale)
+
+
+def node(found: ApiNode, around: Surroundings, taken: Mapping[str, Taken] | None) -> Node:
+    """One node. ``taken`` None: nobody could say what is free."""
+    status, labels = found.status, found.metadata.labels or {}
+    room = status.allocatable or status.capacity
+    gpus = sum(amounts.whole(amounts.of(room, each)) for each in around.gpu_resources)
+    cpu, memory = amounts.millis(amounts.of(room, "cpu")), amounts.whole(amounts.of(room, "memory"))
+    held = taken.get(found.metadata.name, Taken(0, 0, 0)) if taken is not None else None
+    ready = next((each for each in status.conditions or () if each.type == "Ready"), None)
+    bad = [each.type for each in status.conditions or () if each.type in _BAD_CONDITIONS and each.status == "True"]
+    why = _why_not(found, ready.status if ready is not None else "Unknown", ready.message if ready is not None else "")
+    return Node(
+        name=found.metadata.name,
+        cluster=around.name,
+        tier=labels.get(names.NODE_TIER) or around.options.tier,
+        ready=why is None,
+        gpu_type=gpu_type(labels, room, around) if gpus else None,
+        gpus=gpus,
+        gpus_free=max(0, gpus - held.gpus) if held is not None else None,
+        cpu_millis=cpu,
+        cpu_millis_free=max(0, cpu - held.cpu_millis) if held is not None else None,
+        memory=memory,
+        memory_free=max(0, memory - held.memory) if held is not None else None,
+        owner=labels.get(names.NODE_OWNER),
+        taints=tuple(
+            f"{each.key}={each.value}:{each.effect}" if each.value else f"{each.key}:{each.effect}" for each in found.spec.taints or ()
+        ),
+        conditions=tuple([] if ready is not None and ready.status == "True" else ["NotReady"]) + tuple(bad),
+        why=why,
+    )
+
+
+def gpu_type(labels: Mapping[str, str], room: Quantities | None, around: Surroundings) -> str:
+    """The short name of a node's GPUs: by the profile's mapping, by feature discovery's labels, else by the vendor."""
+    for rule, kind in around.options.gpu_map.items():
+        key, _, value = rule.partition("=")
+        if labels.get(key) == value if value else key in labels:
+            return kind
+    for key in PRODUCT_LABELS:
+        if labels.get(key):
+            return gputype.short(labels[key])
+    return "AMD" if amounts.whole(amounts.of(room, "amd.com/gpu")) else "GPU"
+
+
+def _why_not(found: ApiNode, ready: str, message: str) -> str | None:
+    """Why no new job can go there, None when it can."""
+    if ready != "True":
+        return "does not answer" if ready == "Unknown" else f"is not ready{': ' + message if message else ''}"
+    if found.metadata.deletion_timestamp is not None:
+        return "is being removed"
+    if found.spec.unschedulable:
+        return "is closed for maintenance (cordoned)"
+    for taint in found.spec.taints or ():
+        if taint.effect == "PreferNoSchedule" or taint.key in _IGNORED_TAINTS or taint.key == _OWNER_TAINT:
+            continue
+        if taint.key == names.NODE_TIER:
+            continue
+        return f"is closed by taint {taint.key}" + (f"={taint.value}" if taint.value else "")
+    return None
+
+
+def growth(around: Surroundings, nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Nodes that the cluster would add by itself (``elastic=H100:64``), less what is there of the type already."""
+    added = []
+    for kind, most in around.options.elastic.items():
+        there = [each for each in nodes if gputype.matches(kind, each.gpu_type)]
+        size = max((each.gpus or 0 for each in there), default=0) or around.options.elastic_node
+        template = next((each for each in there if each.gpus == size), None)
+        missing = most - sum(each.gpus or 0 for each in there)
+        for number in range(max(0, missing) // size):
+            added.append(
+                Node(
+                    name=f"elastic-{kind.lower()}-{number + 1}",
+                    cluster=around.name,
+                    tier=(template.tier if template is not None else None) or around.options.tier,
+                    gpu_type=(template.gpu_type if template is not None else None) or kind,
+                    gpus=size,
+                    gpus_free=size,
+                    cpu_millis=template.cpu_millis if template is not None else None,
+                    cpu_millis_free=template.cpu_millis if template is not None else None,
+                    memory=template.memory if template is not None else None,
+                    memory_free=template.memory if template is not None else None,
+                    conditions=("NotStarted",),
+                )
+            )
+    return tuple(added)
+
+
+def states(nodes: Iterable[Node]) -> tuple[NodeState, ...]:
+    """The nodes for the scheduler. Unknown free devices count as none: who asks has to look at ``Inventory.counted`` first."""
+    return tuple(
+        NodeState(
+            cluster=each.cluster,
+            name=each.name,
+            tier=each.tier,
+            ready=each.ready,
+            why=each.why,
+            gpu_type=each.gpu_type,
+            gpus=each.gpus or 0,
+            gpus_free=each.gpus_free or 0,
+            cpu_millis=each.cpu_millis,
+            cpu_millis_free=each.cpu_millis_free,
+            memory=each.memory,
+            memory_free=each.memory_free,
+            owner=each.owner,
+        )
+        for each in nodes
+    )
+
+
+def status(around: Surroundings, *, engines: Sequence[str]) -> ClusterStatus:
+    """One row of ``gpuctl clusters``. What may not be read is absent, and ``error`` says why."""
+    version = around.api.version().git_version
+    tier = around.options.tier
+    try:
+        found = read(around)
+    except Forbidden as error:
+        return ClusterStatus(
+            name=around.name, kind="kubernetes", tier=tier, version=version, engines=tuple(engines), error=error.message, uid=around.uid
+        )
+    total: dict[str, int] = {}
+    free: dict[str, int] = {}
+    real = [each for each in found.nodes if "NotStarted" not in each.conditions]
+    for each in real:
+        if each.gpu_type is None:
+            continue
+        total[each.gpu_type] = total.get(each.gpu_type, 0) + (each.gpus or 0)
+        if found.counted:
+            free[each.gpu_type] = free.get(each.gpu_type, 0) + ((each.gpus_free or 0) if each.ready else 0)
+    return ClusterStatus(
+        name=around.name,
+        kind="kubernetes",
+        tier=tier,
+        version=version,
+        engines=tuple(engines),
+        nodes=len(real),
+        free=free,
+        total=total,
+        largest_shape=placement.largest_shape(states(found.nodes)) if found.counted else None,
+        error=found.note,
+        uid=around.uid,
+    )
+
+
+def unreachable(name: str, tier: str | None, error: GpuctlError) -> ClusterStatus:
+    """The row of a cluster that does not answer."""
+    text = error.message + (f" ({error.cause})" if error.cause else "")
+    return ClusterStatus(name=name, kind="kubernetes", tier=tier, health="unreachable", error=text)

@@ -1,0 +1,181 @@
+"""Whether and where a job can start on this cluster now; changes nothing."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from gpuctl.base import clock
+from gpuctl.base.errors import InvalidInput, NotAllowedError, UnavailableError
+from gpuctl.clusters.kubernetes import facts as looked_up
+from gpuctl.clusters.kubernetes import inventory, manifests, volumes
+from gpuctl.clusters.kubernetes.facts import Facts
+from gpuctl.clusters.kubernetes.manifests.values import Engine, Settings
+from gpuctl.clusters.kubernetes.surroundings import Surroundings
+from gpuctl.model import gputype
+from gpuctl.model.ask import Plan, PlanOption, Submission
+from gpuctl.model.reason import Reason
+from gpuctl.model.spec import JobSpec
+from gpuctl.policy import placement
+from gpuctl.policy.placement import Placement
+from gpuctl.policy.values import NodeState, QueueJob, Snapshot
+
+
+class Judged(NamedTuple):
+    """A job that may go here.
+
+    Attributes:
+        engine: which object it becomes.
+        queue: the Kueue queue that will hold it, None without.
+        placement: where it would start now; None when it would not, or nobody can say.
+        reason: why not now.
+        unknown: whether what is free could not be read.
+    """
+
+    facts: Facts
+    settings: Settings
+    engine: Engine
+    queue: str | None
+    placement: Placement | None
+    reason: Reason | None
+    unknown: bool
+    notes: tuple[str, ...]
+
+
+def judge(around: Surroundings, submission: Submission) -> Judged:
+    """Look at the cluster and judge.
+
+    Raises:
+        InvalidInput: ``volume-missing``.
+        NotAllowedError: ``never-fits``.
+        UsageError: an engine, queue or runtime that is not there.
+    """
+    spec = submission.spec
+    wanted = _volumes(spec)
+    facts = looked_up.read(around, volumes=bool(wanted))
+    if facts.claims is not None:
+        missing = [name for name in wanted if name not in facts.claims]
+        if missing:
+            problems = [volumes.missing_problem(name, facts.claims) for name in missing]
+            hint = "    ".join(f"gpuctl volumes create {name} --cluster {around.name}" for name in missing)
+            raise InvalidInput(f"cannot submit {submission.base_name} to {around.name}", problems, code="volume-missing", hint=hint)
+    settings = looked_up.settings(around.options, gpu_resource=_gpu_resource(around, facts))
+    forced = around.options.engine
+    engine = manifests.choose(spec.kind, facts.cluster, forced, array=spec.array is not None)
+    queue = manifests.queue_of(spec, submission.base_name, facts.cluster, settings)
+    job = queue_job(submission, team=facts.team)
+    nodes = inventory.states(facts.inventory.nodes) if facts.inventory is not None else ()
+    if facts.inventory is not None:
+        _possible(submission, job, nodes)
+    unknown = facts.inventory is None or not facts.inventory.counted
+    outcome = placement.place(job, Snapshot(nodes=nodes)) if not unknown else None
+    found = outcome if isinstance(outcome, Placement) else None
+    reason = placement.refusal_of(outcome).reason if outcome is not None and not isinstance(outcome, Placement) else None
+    return Judged(facts, settings, engine, queue, found, reason, unknown, facts.notes)
+
+
+def _volumes(spec: JobSpec) -> list[str]:
+    wanted = [each.name for each in spec.volumes]
+    if spec.checkpoint is not None:
+        wanted.append(spec.checkpoint.volume)
+    if spec.logs_to is not None:
+        wanted.append(spec.logs_to.partition(":")[0])
+    return list(dict.fromkeys(wanted))
+
+
+def _gpu_resource(around: Surroundings, facts: Facts) -> str:
+    """What GPUs are called here: the option's word, else the one that most of the nodes' GPUs have."""
+    counts = facts.inventory.resources if facts.inventory is not None else {}
+    return max(around.gpu_resources, key=lambda each: (counts.get(each, 0), -around.gpu_resources.index(each)))
+
+
+def _possible(submission: Submission, job: QueueJob, nodes: tuple[NodeState, ...]) -> None:
+    never = placement.fits_ever(job, nodes)
+    if never is not None:
+        raise NotAllowedError(
+            f"cannot submit {submission.base_name}: {never.sentence}", code="never-fits", cause=never.advice, hint=never.command
+        )
+
+
+def queue_job(submission: Submission, *, team: str | None) -> QueueJob:
+    """The job for policy. A tier that a pool chose is the only one."""
+    spec = submission.spec
+    chosen = submission.placement[0].tier if submission.placement else None
+    tier = spec.tier if chosen not in ("reserved", "on-demand") else chosen
+    return QueueJob(
+        id=submission.request_id,
+        name=submission.base_name,
+        submitted_at=clock.now(),
+        team=team,
+        priority=spec.priority,
+        pods=spec.nodes,
+        gpus=spec.gpus,
+        gpu_type=spec.gpu_type,
+        cpu_millis=spec.cpu_millis or 0,
+        memory=spec.memory_bytes or 0,
+        tier=tier,  # type: ignore[arg-type]
+        exclude=spec.exclude,
+        time_limit=spec.time_seconds,
+        preemptible=spec.requeue,
+    )
+
+
+def refuse_gang(around: Surroundings, submission: Submission, judged: Judged) -> None:
+    """A gang without a queue starts now or not at all: on its own it would take what is free and hold it without ever starting.
+
+    Raises:
+        UnavailableError: ``no-room-now``.
+    """
+    spec = submission.spec
+    if spec.nodes <= 1 or judged.queue is not None or judged.placement is not None or judged.unknown or spec.hold or judged.reason is None:
+        return
+    raise UnavailableError(
+        f"cannot submit {submission.base_name} to {around.name} now: {judged.reason.sentence}",
+        code="no-room-now",
+        cause="without a queue a job of several nodes would hold a part of them without starting",
+        hint="gpuctl submit --wait-for-capacity ...    keeps trying",
+    )
+
+
+def plan(around: Surroundings, submission: Submission, judged: Judged) -> Plan:
+    """What ``--plan`` says of this cluster."""
+    refuse_gang(around, submission, judged)
+    found = judged.placement
+    option = PlanOption(
+        cluster=around.name,
+        tier=found.tier if found is not None else around.options.tier,
+        now=found is not None,
+        where=_where(found) if found is not None else None,
+        cost_per_hour=cost_per_hour(around, submission.spec, judged),
+        reason=None if found is not None else _reason(judged),
+    )
+    return Plan(options=(option,), notes=judged.notes)
+
+
+def _reason(judged: Judged) -> Reason | None:
+    if judged.unknown:
+        return Reason(code="queued", sentence="what is free there may not be seen; it starts when there is room", what="wait")
+    if judged.queue is not None and judged.reason is not None:
+        return msgspec.structs.replace(judged.reason, sentence=f"{judged.reason.sentence}; waits in queue {judged.queue}")
+    return judged.reason
+
+
+def _where(found: Placement) -> str:
+    nodes = list(dict.fromkeys(pod.node for pod in found.pods))
+    return ", ".join(nodes[:3]) + (f" and {len(nodes) - 3} more" if len(nodes) > 3 else "")
+
+
+def cost_per_hour(around: Surroundings, spec: JobSpec, judged: Judged) -> float | None:
+    """The price of the gang per hour, None without a price of its GPU type."""
+    if not around.options.price or not spec.total_gpus:
+        return None
+    kinds = {each.gpu_type for each in judged.facts.cluster.nodes if each.gpu_type}
+    if judged.placement is not None:
+        used = {pod.node for pod in judged.placement.pods}
+        kinds = {each.gpu_type for each in judged.facts.cluster.nodes if each.name in used and each.gpu_type}
+    wanted = spec.gpu_type or (next(iter(kinds)) if len(kinds) == 1 else None)
+    if wanted is None:
+        return None
+    price = next(
+        (each for kind, each in around.options.price.items() if gputype.matches(kind, wanted) or gputype.matches(wanted, kind)), None
+    )
+    return price * spec.total_gpus if price is not None else None
