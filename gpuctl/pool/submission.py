@@ -22,6 +22,7 @@ InterpreterFinder = Callable[[str | None, str, Mapping[str, str]], str]
 """``--python`` or None, the working directory, the environment: the absolute path of the Python that runs the job."""
 
 _RUNNERS = frozenset({"python", "python3", "bash", "sh", "zsh", "env", "nice", "time", "torchrun", "uv", "run", "accelerate", "launch"})
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish"})
 
 
 def prepare(
@@ -97,13 +98,18 @@ def base_name(spec: JobSpec) -> str:
     'eval'
     >>> base_name(JobSpec(command=("sh", "-c", "sleep 1; echo done")))
     'sleep'
+    >>> base_name(JobSpec(command=("python", "-c", "import torch")))
+    'python'
     """
     if spec.script is not None and spec.script != "-":
         return names.suggestion(_stem(spec.script))
     if spec.stdin_script is not None:
         return "stdin"
-    # A whole shell program (`sh -c "sleep 1; ..."`) is known by its first word.
-    words = [first for word in spec.command if not word.startswith("-") for first in word.split()[:1] if "=" not in first]
+    # A whole shell program (`sh -c "sleep 1; ..."`) is known by its first word; other languages begin with `import`.
+    command = spec.command
+    if "-c" in command and _stem(command[0]) not in _SHELLS:
+        command = command[: command.index("-c")]
+    words = [first for word in command if not word.startswith("-") for first in word.split()[:1] if "=" not in first]
     words = [word for word in words if word.endswith((".py", ".sh"))] or words
     telling = [word for word in words if _stem(word) not in _RUNNERS and names.suggestion(_stem(word)) != "job"]
     return names.suggestion(_stem((telling or words or ["job"])[0]))

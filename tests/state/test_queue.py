@@ -175,6 +175,8 @@ class QueueMachine(RuleBasedStateMachine):
             if known.final is not None:
                 assert job.state is known.final, "a final state went back"
             known.final = job.state if job.final else None
+        for job_id, job in jobs.items():
+            known = self.known[job_id]
             assert job.state.active == (job_id in self.supervisors.running)
             starts = self.supervisors.started.count(job_id)
             assert starts == job.attempt_count, "an attempt was not counted"
