@@ -179,9 +179,7 @@ def test_a_relative_command_is_found_beside_the_kubeconfig(place: Place) -> None
             "neither a token nor a certificate",
         ),
         (
-            {
-                "script": f"print('''{json.dumps({'apiVersion': V1, 'kind': 'ExecCredential', 'status': {'clientCertificateData': 'x'}})}''')"
-            },
+            {"script": printing(clientCertificateData="x")},
             "a certificate without its key",
         ),
         (
