@@ -6,25 +6,36 @@ distributions (which costs more than everything else a listing does); the entry-
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from gpuctl.base.errors import GpuctlError, UsageError, nearest
-from gpuctl.config import keys, profiles
+from gpuctl.base.errors import GpuctlError, InvalidInput, Problem, UsageError, nearest
+from gpuctl.config import keys, paths, profiles
 from gpuctl.config.settings import Settings, load
 
 if TYPE_CHECKING:
-    from gpuctl.config.profiles import ClusterEntry
+    from gpuctl.config.profiles import ClusterEntry, Profile
+    from gpuctl.policy.price import Prices
     from gpuctl.pool.direct import DirectPool
+    from gpuctl.pool.members import Member
     from gpuctl.port.cluster import Cluster, ClusterFactory
 
-KINDS: dict[str, str] = {"local": "gpuctl.clusters.local.cluster:build"}
+KINDS: dict[str, str] = {
+    "kubernetes": "gpuctl.clusters.kubernetes.cluster:build",
+    "local": "gpuctl.clusters.local.cluster:build",
+}
 """Kinds that come with gpuctl: ``module:function``, a ``port.cluster.ClusterFactory``."""
 
 MODULES: dict[str, str] = {"pytorch": "torch", "ray": "ray"}
 """What the Python of a job has to have, by the job's kind."""
 
 ENTRY_POINTS = "gpuctl.clusters"
+
+_REMEMBERING = frozenset({"local"})
+"""Kinds that keep their ended jobs for good, so that nobody else has to remember them."""
+
+_PRICE = "price"
+"""The option of every kind that names what a GPU costs there an hour."""
 
 _TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.DEVICES, keys.SLOTS, keys.LOG_LIMIT)
 """Settings that become options of a ``local`` cluster where somebody gave them; the profile's own options are stronger."""
@@ -53,24 +64,84 @@ def open_pool(
         UsageError: ``unknown-kind``, a cluster of a kind that is not installed.
     """
     from gpuctl.pool.direct import DirectPool
-    from gpuctl.pool.members import Member, Members
+    from gpuctl.pool.members import Members
 
     settings = settings if settings is not None else load(flags={"profile": profile}, env=env, cwd=cwd)
     chosen = profiles.get(settings, profile)
-    members = tuple(
-        Member(cluster=build_cluster(entry, settings), name=entry.name, kind=entry.kind, tier=entry.tier) for entry in chosen.clusters
-    )
+    alone = len(chosen.clusters) == 1
+    members = tuple(_member(entry, chosen, settings, alone=alone) for entry in chosen.clusters)
     deadline = request_timeout if request_timeout is not None else settings.get(keys.REQUEST_TIMEOUT)
-    return DirectPool(Members(members, deadline=deadline), user=account(), profile=chosen.name)
+    record = os.path.join(settings.get(keys.STATE_DIR) or paths.state_dir(env), "record", chosen.name) if _forget(members) else None
+    return DirectPool(Members(members, deadline=deadline), user=account(), profile=chosen.name, record_at=record)
 
 
 def build_cluster(entry: "ClusterEntry", settings: Settings) -> "Cluster":
-    """One cluster of a profile, from its options and the settings that concern its kind."""
-    options = dict(entry.options)
+    """One cluster of a profile, from its options and the settings that concern its kind. What a GPU costs is the pool's to know."""
+    options = {key: value for key, value in entry.options.items() if key != _PRICE}
     if entry.kind == "local":
         given = {key.name: str(settings.get(key)) for key in _TO_LOCAL if settings.given_by(key) is not None}
         options = {**given, **options}
+    elif entry.kind == "kubernetes" and entry.tier is not None:
+        options["tier"] = entry.tier
     return _factory(entry)(entry.name, options)
+
+
+def check_clusters(entries: "Sequence[ClusterEntry]", settings: Settings, *, currency: str) -> tuple[str, ...]:
+    """See that the clusters of a profile can be built; sentences about what may still become right (a kind that is not installed yet).
+
+    Raises:
+        InvalidInput: an option, a price or the currency is wrong.
+    """
+    notes = []
+    for entry in entries:
+        _prices(entry, currency)
+        try:
+            build_cluster(entry, settings).close()
+        except InvalidInput:
+            raise
+        except GpuctlError as error:
+            notes.append(f"{error.message}{f' ({error.cause})' if error.cause else ''}")
+    return tuple(notes)
+
+
+def _member(entry: "ClusterEntry", profile: "Profile", settings: Settings, *, alone: bool) -> "Member":
+    """One cluster in its pool. One that cannot be built is a row with its reason there, unless it is the only one."""
+    from gpuctl.pool.members import Member
+
+    try:
+        prices = _prices(entry, profile.currency)
+        cluster = build_cluster(entry, settings)
+    except GpuctlError as error:
+        if alone:
+            raise
+        from gpuctl.pool.broken import BrokenCluster
+
+        prices, cluster = None, cast("Cluster", BrokenCluster(entry.name, error))
+    return Member(cluster=cluster, name=entry.name, kind=entry.kind, tier=entry.tier, prices=prices, forgets=entry.kind not in _REMEMBERING)
+
+
+def _forget(members: "tuple[Member, ...]") -> bool:
+    return any(member.forgets for member in members)
+
+
+def _prices(entry: "ClusterEntry", currency: str) -> "Prices | None":
+    """The price list of a cluster; none where the profile names none: what is there anyway costs nothing more."""
+    text = entry.options.get(_PRICE)
+    if text is None:
+        return None
+    from gpuctl.policy import price
+
+    problems = []
+    wrong = price.problem(currency)
+    if wrong is not None:
+        problems.append(Problem(field="currency", message=wrong, got=currency, allowed="a sign ($, €, £) or three letters (EUR)"))
+    try:
+        prices = price.parse(text, currency=currency)
+    except ValueError as error:
+        problems.append(Problem(field=f"{entry.name}.{_PRICE}", message=str(error), got=text, allowed=price.ALLOWED))
+    if problems:
+        raise InvalidInput(f"cannot use cluster {entry.name}", problems, code="bad-price")
+    return prices
 
 
 def find_interpreter(python: str | None, workdir: str, env: Mapping[str, str]) -> str:

@@ -46,6 +46,7 @@ TABLE: dict[str, Entry] = {
     "port-forward": Entry("gpuctl.cli.cmd.port_forward", "Reach a port of a job.", _ACT),
     "nodes": Entry("gpuctl.cli.cmd.nodes", "List nodes and their GPUs.", _POOL),
     "clusters": Entry("gpuctl.cli.cmd.clusters", "List the clusters of the pool.", _POOL),
+    "quota": Entry("gpuctl.cli.cmd.quota", "Show what a team may hold, and what is left.", _POOL),
     "usage": Entry("gpuctl.cli.cmd.usage", "Sum up GPU-hours.", _POOL),
     "volumes": Entry("gpuctl.cli.cmd.volumes", "Manage volumes.", _POOL),
     "profile": Entry("gpuctl.cli.cmd.profile", "Manage profiles.", _SET),

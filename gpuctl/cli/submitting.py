@@ -106,7 +106,7 @@ def renamed(error: InvalidInput, built: Built) -> InvalidInput:
     return InvalidInput(error.message, problems, code=error.code, cause=error.cause, hint=error.hint)
 
 
-def submit(session: Session, submission: Submission, built: Built, *, staying: bool = False) -> Submitted:
+def submit(session: Session, submission: Submission, built: Built, *, staying: bool = False, wait_for_capacity: bool = False) -> Submitted:
     """Hand the job over and say on stderr what became of it.
 
     Args:
@@ -114,9 +114,18 @@ def submit(session: Session, submission: Submission, built: Built, *, staying: b
         submission: the job.
         built: what it was made of, to name wrong values.
         staying: the caller stays with the job, and tells why it waits itself.
+        wait_for_capacity: try again for as long as it fits nowhere now and nothing could keep it waiting.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C between two tries; nothing was left anywhere.
     """
     try:
-        submitted = session.pool.submit(submission)
+        if wait_for_capacity:
+            from gpuctl.cli import capacity
+
+            submitted = capacity.submit(session, submission)
+        else:
+            submitted = session.pool.submit(submission)
     except InvalidInput as error:
         raise renamed(error, built) from None
     if submitted.sentence and not (staying and submitted.job.state is State.QUEUED):

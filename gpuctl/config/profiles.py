@@ -6,8 +6,10 @@ They live in the user's configuration file, and an administrator may offer some 
     profiles:
       lab:
         store: keyring
+        currency: EUR
         clusters:
         - {name: ws, kind: local, tier: reserved, slots: 16}
+        - {ctx: cloud, tier: on-demand, price: {H100: 4.10}}
 
 Without any file there is one profile, ``local``: this machine. Changing a profile replaces the user's file by rename; every key in it
 is kept, comments are not.
@@ -29,7 +31,10 @@ Tier = Literal["reserved", "on-demand"]
 EMBEDDED = "local"
 """Name of the profile that exists without any file."""
 
-_PROFILE_KEYS = ("clusters", "store")
+CURRENCY = "$"
+"""Of the prices of a profile that names no other."""
+
+_PROFILE_KEYS = ("clusters", "store", "currency")
 _TIERS = ("reserved", "on-demand")
 _STORES = ("keyring", "file")
 
@@ -46,12 +51,16 @@ class ClusterEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A named pool. ``source`` is the file it stands in, ``embedded`` for the one that needs none; the order of clusters counts."""
+    """A named pool. ``source`` is the file it stands in, ``embedded`` for the one that needs none; the order of clusters counts.
+
+    ``currency``: of its clusters' prices, a sign or three letters.
+    """
 
     name: str
     clusters: tuple[ClusterEntry, ...]
     store: Store = "keyring"
     source: str = "embedded"
+    currency: str = CURRENCY
 
 
 def embedded() -> Profile:
@@ -107,7 +116,7 @@ def use(settings: Settings, name: str) -> Profile:
     return profile
 
 
-def add(settings: Settings, name: str, clusters: Sequence[str], *, store: Store = "keyring") -> Profile:
+def add(settings: Settings, name: str, clusters: Sequence[str], *, store: Store = "keyring", currency: str = CURRENCY) -> Profile:
     """Write a new profile into the user's file.
 
     Args:
@@ -115,6 +124,7 @@ def add(settings: Settings, name: str, clusters: Sequence[str], *, store: Store 
         name: the new profile's, a DNS label.
         clusters: ``--cluster`` options, see :func:`parse_cluster`; at least one.
         store: where ``gpuctl login`` will leave its token.
+        currency: of the prices.
 
     Raises:
         InvalidInput: the name or a cluster is wrong.
@@ -144,10 +154,12 @@ def add(settings: Settings, name: str, clusters: Sequence[str], *, store: Store 
     written: dict[str, Any] = {"clusters": [_written(entry) for entry in entries]}
     if store != "keyring":
         written["store"] = store
+    if currency != CURRENCY:
+        written["currency"] = currency
     profiles[name] = written
     document[PROFILES_KEY] = profiles
     files.replace(settings.user_file, document)
-    return Profile(name=name, clusters=tuple(entries), store=store, source=settings.user_file)
+    return Profile(name=name, clusters=tuple(entries), store=store, source=settings.user_file, currency=currency)
 
 
 def remove(settings: Settings, name: str) -> Profile:
@@ -233,6 +245,9 @@ def _read(name: str, document: object, path: str, problems: list[Problem]) -> Pr
     store = document.get("store", "keyring")
     if store not in _STORES:
         problems.append(Problem(field=f"{where}.store", message="unknown store", got=repr(store), allowed=", ".join(_STORES)))
+    currency = document.get("currency", CURRENCY)
+    if not isinstance(currency, str):
+        problems.append(Problem(field=f"{where}.currency", message="wrong type", got=type(currency).__name__, allowed="$, EUR, ..."))
     listed = document.get("clusters")
     entries: list[ClusterEntry] = []
     if not isinstance(listed, list) or not listed:
@@ -251,7 +266,7 @@ def _read(name: str, document: object, path: str, problems: list[Problem]) -> Pr
     _check_names(tuple(entries), f"{where}.clusters", problems)
     if len(problems) > before:
         return None
-    return Profile(name=name, clusters=tuple(entries), store=cast(Store, store), source=path)
+    return Profile(name=name, clusters=tuple(entries), store=cast(Store, store), source=path, currency=cast(str, currency))
 
 
 def _entry(pairs: Mapping[str, str], where: str, problems: list[Problem]) -> ClusterEntry | None:

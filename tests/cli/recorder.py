@@ -9,6 +9,7 @@ from gpuctl.base.errors import ConflictError, NotFoundError, TimeoutReachedError
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery
 from gpuctl.model.job import Exit, Job, State, TaskCounts
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation, Reason
 from gpuctl.model.spec import JobSpec
 
@@ -152,6 +153,10 @@ class RecordingPool:
     def usage(self, query: JobQuery) -> Listing[UsageRow]:
         self._note("usage", query)
         return self._listing("usage")
+
+    def quota(self) -> Listing[Quota]:
+        self._note("quota")
+        return self._listing("quota")
 
     def volumes(self) -> Listing[Volume]:
         self._note("volumes")

@@ -95,10 +95,29 @@ def test_incomplete(run: Any, verb: str) -> None:
     assert json.loads(run(pool, verb, "-o", "json").out)["incomplete"] == ["res-a"]
 
 
-def test_a_cluster_that_is_away_is_told_once(run: Any) -> None:
-    outcome = run(RecordingPool(clusters=CLUSTERS, incomplete={"res-a": "connect timed out"}), "clusters")
-    assert (outcome.code, outcome.err) == (0, "")
+def test_a_cluster_that_is_away_has_its_row_and_is_named(run: Any) -> None:
+    pool = RecordingPool(clusters=CLUSTERS, incomplete={"res-a": "connect timed out"})
+    outcome = run(pool, "clusters")
+    assert (outcome.code, outcome.err) == (0, "note: res-a could not be read: connect timed out\n")
     assert "connect timed out" in outcome.out
+    assert json.loads(run(pool, "clusters", "-o", "json").out)["incomplete"] == ["res-a"]
+
+
+def test_a_cluster_without_nodes_to_show_is_one_grey_row(run: Any) -> None:
+    pool = RecordingPool(nodes=NODES[:1], incomplete={"res-a": "timed out"})
+    outcome = run(pool, "nodes", tty=True, color=True)
+    row = next(line for line in outcome.out.splitlines() if "res-a" in line)
+    assert row.startswith("\x1b[2m?")
+    assert "timed out" in row
+    assert outcome.err == "note: res-a could not be read: timed out\n"
+    assert run(pool, "nodes", "-o", "name").out == "node/ws\n"
+    assert len(json.loads(run(pool, "nodes", "-o", "json").out)["items"]) == 1
+
+
+def test_a_second_context_of_one_cluster_says_so(run: Any) -> None:
+    second = ClusterStatus(name="res-b", kind="kubernetes", tier="reserved", same_as="res-a")
+    outcome = run(RecordingPool(clusters=[second]), "clusters")
+    assert "the same place as res-a, counted there" in outcome.out
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from gpuctl.cli.out.columns.node import NodeDevice
 from gpuctl.model.ask import PlanOption
 from gpuctl.model.job import Attempt, Exit, Job, State
 from gpuctl.model.place import ClusterStatus, Device, Holder, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Evidence, Explanation, Reason
 from gpuctl.model.spec import ArraySpec, Dependency, JobDocument, JobSpec, Metadata
 from tests.packaging import shells
@@ -127,6 +128,7 @@ EXAMPLES: dict[str, Any] = {
     "Volume": Volume(name="data", home="local", created_at=AT),
     "VolumeFile": VolumeFile(path="a/b", size=3, modified_at=AT),
     "Usage": UsageRow(user="anna", day="2026-03-01", state="failed", jobs=1, gpu_seconds=3600),
+    "Quota": Quota(cluster="res-a", name="vision", gpu_type="H100", nominal=32, used=8, free=24, usable={"8": 3}),
     "Sample": Sample(job="train-k3f9", rank=1, cpu=99.5),
     "Explanation": Explanation(reason=Reason(code="exit-code", sentence="it ended with 3"), evidence=(Evidence(code="exit-code", at=AT),)),
     "PlanOption": PlanOption(cluster="local", now=True),

@@ -21,10 +21,9 @@ def run(
         listing = session.pool.clusters()
         remembered.remember(session, "clusters", (cluster.name for cluster in listing.items))
         items = ordered(listing.items, columns.COLUMNS, sort, session.context())
-        # A cluster that does not answer has its row, with the reason in it: no second line about it.
-        shown = {cluster.name for cluster in items if cluster.error}
-        incomplete = {name: reason for name, reason in listing.incomplete.items() if name not in shown}
-        return Rows(kind="Cluster", items=items, columns=columns.COLUMNS, name=columns.name, empty="no clusters", incomplete=incomplete)
+        return Rows(
+            kind="Cluster", items=items, columns=columns.COLUMNS, name=columns.name, empty="no clusters", incomplete=listing.incomplete
+        )
 
     return watching.once_or_watch(session, ask, watching=watch, interval=interval)
 

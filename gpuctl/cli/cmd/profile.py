@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from gpuctl.base.errors import UsageError
+from gpuctl.base.errors import InvalidInput, UsageError
 from gpuctl.cli.result import Column, One, Result, Rows, Text
 from gpuctl.cli.session import Session
 from gpuctl.cli.verb import Noun, Verb
@@ -16,8 +16,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A profile.")]
 OptionalName = Annotated[str | None, typer.Argument(metavar="[NAME]", help="A profile; the current one without it.")]
 Clusters = Annotated[
     list[str] | None,
-    typer.Option("--cluster", metavar="KEY=VALUE,...", help="A cluster, in order of preference: kind=local,name=ws,slots=16. Repeatable."),
+    typer.Option("--cluster", metavar="KEY=VALUE,...", help="A cluster, in order of preference: ctx=res-a,tier=reserved. Repeatable."),
 ]
+Currency = Annotated[str, typer.Option("--currency", metavar="SIGN", help="Of the prices: $ (the default), EUR, ...")]
 Store = Annotated[str, typer.Option("--store", metavar="STORE", help="Where its token lies: keyring, or file (mode 0600).")]
 Use = Annotated[bool, typer.Option("--use", help="Use it from now on.")]
 
@@ -59,22 +60,61 @@ def use(session: Session, name: Name) -> Result:
     return Text(text=f"profile/{profile.name}\n")
 
 
-def add(session: Session, name: Name, cluster: Clusters = None, store: Store = "keyring", use_it: Use = False) -> Result:
+def add(
+    session: Session,
+    name: Name,
+    cluster: Clusters = None,
+    store: Store = "keyring",
+    currency: Currency = profiles.CURRENCY,
+    use_it: Use = False,
+) -> Result:
     """Write a new profile into your configuration file.
 
-    Each --cluster is one place, the preferred one first. kind=local is this
-    machine (options: slots, devices). A cluster of an installed plug-in
-    names its kind the same way.
+    Each --cluster is one place, the preferred one first, as KEY=VALUE pairs with
+    commas between. A key given twice has both values.
+
+    Of every kind:
+      name        what it is called here (default: the context, or the kind)
+      tier        reserved or on-demand, of nodes that carry no label of their own
+      price       per GPU and hour: H100:4.10; price=H100:4.10,price=A100:2
+    ctx=CONTEXT, a context of your kubeconfig:
+      namespace   where jobs go (default: the context's)
+      queue       Kueue LocalQueue that jobs go to
+      engine      auto, jobset, trainjob, pytorchjob, job, rayjob
+      image       for jobs that name none
+      gpu-map     GPU type by node label: LABEL=VALUE:H100
+      elastic     GPUs up to which it grows by itself: H100:64
+      pod         file with a patch for every pod
+      kubeconfig  a file other than KUBECONFIG
+    kind=local, this machine:
+      slots       process slots, on a machine without GPUs
+      devices     auto, nvidia, amd or slots
+
+    A cluster of an installed plug-in names its kind the same way.
     """
     if store not in ("keyring", "file"):
         raise UsageError(f"cannot add profile {name}: no store is called {store}", hint="--store keyring    or: --store file")
     loaded = _settings(session)
-    profile = profiles.add(loaded, name, cluster or [], store="file" if store == "file" else "keyring")
+    notes = _checked(cluster or [], loaded, currency)
+    profile = profiles.add(loaded, name, cluster or [], store="file" if store == "file" else "keyring", currency=currency)
+    for note in notes:
+        session.say(f"note: {note}")
     if use_it:
         profiles.use(_settings(session), name)
     else:
         session.say(f"hint: gpuctl profile use {name}")
     return Text(text=f"profile/{profile.name}\n")
+
+
+def _checked(clusters: list[str], loaded: settings.Settings, currency: str) -> tuple[str, ...]:
+    """What building the clusters brings up. Options that do not even parse are told by ``profiles.add``, all at once."""
+    from gpuctl import wiring
+
+    try:
+        entries = [profiles.parse_cluster(text) for text in clusters]
+    except InvalidInput:
+        return ()
+    return wiring.check_clusters(entries, loaded, currency=currency)
 
 
 def remove(session: Session, name: Name) -> Result:
@@ -120,7 +160,14 @@ VERB = Noun(
         "list": Verb(run=show_all),
         "show": Verb(run=show),
         "use": Verb(run=use),
-        "add": Verb(run=add, examples=("gpuctl profile add ws --cluster kind=local,slots=16",)),
+        "add": Verb(
+            run=add,
+            examples=(
+                "gpuctl profile add ws --cluster kind=local,slots=16",
+                "gpuctl profile add lab --cluster ctx=res-a,tier=reserved \\",
+                "    --cluster ctx=cloud,tier=on-demand,price=H100:4.10",
+            ),
+        ),
         "remove": Verb(run=remove),
     },
     default="list",

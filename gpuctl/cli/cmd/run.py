@@ -25,7 +25,9 @@ def run(session: Session, given: Given) -> Result:
     given = submitting.checked(given)
     built = build(given, submitting.place(session), verb="run")
     submitting.tell(session, built)
-    job = submitting.submit(session, submitting.prepare(session, given, built), built, staying=True).job
+    job = submitting.submit(
+        session, submitting.prepare(session, given, built), built, staying=True, wait_for_capacity=given.has("--wait-for-capacity")
+    ).job
     session.detail(f"job/{job.name}")
     return Done(code=_to_end(session, job, timeout=submitting.timeout_of(given)))
 

@@ -78,7 +78,9 @@ def run(session: Session, given: Given) -> Result:
         field = "array" if built.document.spec.array is not None else "hold"
         raise InvalidInput("cannot open a shell", [Problem(field=f"GPUCTL_SUBMIT_{field.upper()}", message="has no meaning for a shell")])
     submitting.tell(session, built)
-    job = submitting.submit(session, submitting.prepare(session, given, built), built, staying=True).job
+    job = submitting.submit(
+        session, submitting.prepare(session, given, built), built, staying=True, wait_for_capacity=given.has("--wait-for-capacity")
+    ).job
     job, code = _when_it_runs(session, job, timeout=submitting.timeout_of(given))
     if code is not None:
         return Done(code=code)

@@ -58,7 +58,8 @@ def submit(session: Session, given: Given, *, built: Built | None = None, rerun_
     submission = submitting.prepare(session, given, built, rerun_of=rerun_of)
     if looking == "--plan":
         return _plan(session, submission)
-    job = submitting.submit(session, submission, built, staying=looking is not None).job
+    waits = given.has("--wait-for-capacity")
+    job = submitting.submit(session, submission, built, staying=looking is not None, wait_for_capacity=waits).job
     if looking is None:
         session.say(f"hint: gpuctl logs -f {job.name}")
         return _accepted(session, job)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from gpuctl.cli.out.columns.node import NodeDevice
-from gpuctl.model import ask, job, place, reason, spec
+from gpuctl.model import ask, job, place, quota, reason, spec
 
 KINDS: dict[str, type] = {
     "Job": job.Job,
@@ -14,6 +14,7 @@ KINDS: dict[str, type] = {
     "Cluster": place.ClusterStatus,
     "Volume": place.Volume,
     "VolumeFile": place.VolumeFile,
+    "Quota": quota.Quota,
     "Usage": place.UsageRow,
     "Sample": place.Sample,
     "Explanation": reason.Explanation,

@@ -201,7 +201,7 @@ FROM_FILE: tuple[Flag, ...] = (
 REQUEST: tuple[Flag, ...] = (
     Flag(name="--request-id", metavar="ID", heading=ACT, about="The same id and job again is the same job."),
     Flag(name="--best-effort", heading=ACT, about="Go without what nothing here can keep."),
-    Flag(name="--wait-for-capacity", heading=ACT, about="Where nothing fits now: try again until something does."),
+    Flag(name="--wait-for-capacity", heading=ACT, about="Nothing fits now: keep trying from here."),
 )
 LOOKING: tuple[Flag, ...] = (
     Flag(name="--explain", heading=ACT, about="Show each value and where it is from; submit nothing."),

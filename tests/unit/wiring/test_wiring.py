@@ -79,7 +79,7 @@ def test_an_unknown_kind_names_those_that_are_installed(monkeypatch: pytest.Monk
     with pytest.raises(UsageError) as caught:
         wiring.open_pool("lab")
     assert caught.value.code == "unknown-kind"
-    assert "installed: local, slurm" in caught.value.message
+    assert "installed: kubernetes, local, slurm" in caught.value.message
     assert caught.value.hint == "did you mean kind=slurm?"
 
 

@@ -31,15 +31,28 @@ def _shape(cluster: ClusterStatus) -> str:
     return cells.UNKNOWN if _away(cluster) else cells.present(cluster.largest_shape)
 
 
+def _nodes(cluster: ClusterStatus) -> str:
+    return cells.ABSENT if cluster.same_as is not None else cells.known(cluster.nodes)
+
+
+def _note(cluster: ClusterStatus) -> str:
+    same = f"the same place as {cluster.same_as}, counted there" if cluster.same_as is not None else None
+    return cells.present("; ".join(text for text in (cluster.error, same) if text))
+
+
+def _grey(cluster: ClusterStatus) -> str | None:
+    return "faint" if _away(cluster) or cluster.same_as is not None else None
+
+
 COLUMNS = (
-    Column(name="NAME", cell=lambda cluster, _: cluster.name),
-    Column(name="KIND", cell=lambda cluster, _: cluster.kind),
-    Column(name="TIER", cell=lambda cluster, _: cells.present(cluster.tier)),
+    Column(name="NAME", cell=lambda cluster, _: cluster.name, style=_grey),
+    Column(name="KIND", cell=lambda cluster, _: cluster.kind, style=_grey),
+    Column(name="TIER", cell=lambda cluster, _: cells.present(cluster.tier), style=_grey),
     Column(name="HEALTH", cell=lambda cluster, _: cluster.health, style=lambda cluster: _STYLE[cluster.health]),
-    Column(name="NODES", cell=lambda cluster, _: cells.known(cluster.nodes), right=True, key=lambda cluster, _: cluster.nodes),
-    Column(name="FREE", cell=lambda cluster, _: _free(cluster), key=lambda cluster, _: sum(cluster.free.values())),
-    Column(name="FITS", cell=lambda cluster, _: _shape(cluster)),
-    Column(name="NOTE", cell=lambda cluster, _: cells.present(cluster.error), shrink=True),
+    Column(name="NODES", cell=lambda cluster, _: _nodes(cluster), right=True, key=lambda cluster, _: cluster.nodes, style=_grey),
+    Column(name="FREE", cell=lambda cluster, _: _free(cluster), key=lambda cluster, _: sum(cluster.free.values()), style=_grey),
+    Column(name="FITS", cell=lambda cluster, _: _shape(cluster), style=_grey),
+    Column(name="NOTE", cell=lambda cluster, _: _note(cluster), shrink=True, style=_grey),
     Column(name="VERSION", cell=lambda cluster, _: cells.known(cluster.version), wide=True),
     Column(name="ENGINES", cell=lambda cluster, _: ",".join(cluster.engines) or cells.ABSENT, wide=True),
     Column(name="UID", cell=lambda cluster, _: cells.known(cluster.uid), wide=True),

@@ -39,7 +39,22 @@ def _type(node: Node) -> str:
     return cells.known(node.gpu_type or ", ".join(sorted({device.type for device in node.devices})) or None)
 
 
+def unread(cluster: str, reason: str) -> Node:
+    """The one row of a cluster whose nodes could not be read."""
+    return Node(name=cells.UNKNOWN, cluster=cluster, ready=False, why=reason)
+
+
+def _grey(node: Node) -> str | None:
+    return "faint" if node.name == cells.UNKNOWN else None
+
+
+def _state_style(node: Node) -> str:
+    return _grey(node) or ("good" if _state(node) == "ready" else "bad")
+
+
 def _state(node: Node) -> str:
+    if node.name == cells.UNKNOWN:
+        return cells.UNKNOWN
     return "ready" if node.ready and node.why is None else "unusable"
 
 
@@ -73,15 +88,15 @@ def _gpus_key(node: Node, _: Context) -> int | None:
 
 
 COLUMNS = (
-    Column(name="NAME", cell=lambda node, _: node.name),
-    Column(name="CLUSTER", cell=lambda node, _: node.cluster),
-    Column(name="STATE", cell=lambda node, _: _state(node), style=lambda node: "good" if _state(node) == "ready" else "bad"),
-    Column(name="TYPE", cell=lambda node, _: _type(node)),
+    Column(name="NAME", cell=lambda node, _: node.name, style=_grey),
+    Column(name="CLUSTER", cell=lambda node, _: node.cluster, style=_grey),
+    Column(name="STATE", cell=lambda node, _: _state(node), style=_state_style),
+    Column(name="TYPE", cell=lambda node, _: _type(node), style=_grey),
     Column(name="GPUS", cell=lambda node, _: cells.known(node.gpus), right=True, key=_gpus_key),
     Column(name="FREE", cell=lambda node, _: cells.known(node.gpus_free), right=True, key=lambda node, _: node.gpus_free),
     Column(name="CPU", cell=lambda node, _: cells.cores(node.cpu_millis), right=True, key=lambda node, _: node.cpu_millis),
     Column(name="MEMORY", cell=lambda node, _: cells.memory(node.memory), right=True, key=lambda node, _: node.memory),
-    Column(name="NOTE", cell=lambda node, _: node.why or _holders(node), shrink=True),
+    Column(name="NOTE", cell=lambda node, _: node.why or _holders(node), shrink=True, style=_grey),
     Column(name="TIER", cell=lambda node, _: cells.present(node.tier), wide=True),
     Column(name="OWNER", cell=lambda node, _: cells.present(node.owner), wide=True),
     Column(

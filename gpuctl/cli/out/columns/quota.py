@@ -1,0 +1,67 @@
+"""How quotas look in a list. What could not be read is ``?``, never zero."""
+
+from gpuctl.cli.out.columns import cells
+from gpuctl.cli.result import Column
+from gpuctl.model.quota import DEVICES, SHAPES, Quota
+
+
+def name(row: Quota) -> str:
+    """The ``-o name`` form: the cluster, what holds the quota, and the GPU type where it has one."""
+    return f"quota/{row.cluster}/{row.name}" + (f"/{row.gpu_type}" if row.gpu_type else "")
+
+
+def _name(row: Quota) -> str:
+    return cells.ABSENT if row.source == DEVICES else row.name
+
+
+def _team(row: Quota) -> str:
+    """Whose it is; where nobody says, what holds it, in parentheses."""
+    if row.team is not None:
+        return row.team
+    return cells.ABSENT if row.source == DEVICES else f"({row.name})"
+
+
+def _borrowed(row: Quota) -> str:
+    return cells.ABSENT if row.source == DEVICES else cells.known(row.borrowed)
+
+
+def _usable(row: Quota, size: int) -> str:
+    """How many pods of this size would start now; ``-`` where no node is as large."""
+    if not row.usable:
+        return "0" if row.free == 0 else cells.UNKNOWN
+    count = row.usable.get(str(size))
+    return cells.ABSENT if count is None else str(count)
+
+
+def _shape(size: int) -> Column:
+    return Column(name=f"X{size}", cell=lambda row, _: _usable(row, size), right=True, key=lambda row, _: row.usable.get(str(size)))
+
+
+COLUMNS = (
+    Column(name="CLUSTER", cell=lambda row, _: row.cluster, shrink=True),
+    Column(name="TIER", cell=lambda row, _: cells.present(row.tier)),
+    Column(name="TEAM", cell=lambda row, _: _team(row), shrink=True),
+    Column(name="TYPE", cell=lambda row, _: cells.present(row.gpu_type), shrink=True),
+    Column(name="QUOTA", cell=lambda row, _: cells.known(row.nominal), right=True, key=lambda row, _: row.nominal),
+    Column(name="USED", cell=lambda row, _: cells.known(row.used), right=True, key=lambda row, _: row.used),
+    Column(name="OVER", cell=lambda row, _: _borrowed(row), right=True, key=lambda row, _: row.borrowed),
+    Column(
+        name="FREE",
+        cell=lambda row, _: cells.known(row.free),
+        right=True,
+        key=lambda row, _: row.free,
+        style=lambda row: "good" if row.free else None,
+    ),
+    *(_shape(size) for size in SHAPES),
+    Column(name="NAME", cell=lambda row, _: _name(row), wide=True),
+    Column(
+        name="BORROWABLE",
+        cell=lambda row, _: cells.ABSENT if row.source == DEVICES else cells.known(row.borrowable),
+        right=True,
+        key=lambda row, _: row.borrowable,
+        wide=True,
+    ),
+    Column(name="PENDING", cell=lambda row, _: cells.ABSENT if row.source == DEVICES else cells.known(row.pending), right=True, wide=True),
+    Column(name="SOURCE", cell=lambda row, _: row.source, wide=True),
+)
+"""``gpuctl quota``. QUOTA is what is guaranteed, OVER what is held above it, borrowed from others; X8 to X1: how many pods of so many GPUs would start now."""
