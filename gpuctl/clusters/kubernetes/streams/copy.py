@@ -1,0 +1,363 @@
+"""Files of a pod and files here, as tar streams through exec. Files that are the same on both sides, by size and time, are not sent."""
+
+import os
+import re
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+
+from gpuctl.base.errors import ConflictError, GpuctlError, NotFoundError, UsageError
+from gpuctl.clusters.kubernetes.streams import exec as programs
+from gpuctl.clusters.kubernetes.streams import tarball
+from gpuctl.clusters.kubernetes.streams.tarball import PART, Known, Progress
+from gpuctl.clusters.kubernetes.streams.target import PodTarget
+from gpuctl.kube.api import Api
+from gpuctl.kube.remotecommand import RemoteCommand
+
+_NO_TAR, _MISSING, _OUTSIDE, _NO_FIND = 91, 92, 93, 94
+_FIRST = r"""
+root=$1 p=$2; shift 2
+case $p in /*) [ -z "$root" ] || p=$root/$p ;; *) p=${root:-.}/$p ;; esac
+command -v tar >/dev/null 2>&1 || exit 91
+within() {
+  [ -n "$root" ] || return 0
+  r=$(cd -P "$root" && pwd -P) && w=$(cd -P "$1" 2>/dev/null && pwd -P) || return 0
+  case ${w%/}/ in "${r%/}"/*) ;; *) exit 93 ;; esac
+}
+"""
+_OUT = (
+    _FIRST
+    + r"""
+if [ -d "$p" ]; then
+  within "$p"; printf 'd\n'; cd -P "$p" || exit 92
+  if [ "$1" = some ]; then sed -n '/^\/$/q;p' | tr '\012' '\000' | xargs -0 tar -cf - ; else exec tar -cf - . ; fi
+elif [ -e "$p" ]; then
+  d=$(dirname "$p") b=$(basename "$p"); within "$d"; cd "$d" || exit 92
+  if [ -n "$root" ] && [ -L "$b" ]; then exit 93; fi
+  printf 'f\n'; exec tar -chf - "./$b"
+else exit 92; fi
+"""
+)
+_LIST = (
+    _FIRST
+    + r"""
+command -v find >/dev/null 2>&1 && command -v stat >/dev/null 2>&1 || exit 94
+if [ -d "$p" ]; then within "$p"; cd -P "$p" && printf 'd\n' && exec find . -exec stat -c '%f %s %Y %n' {} +
+elif [ -e "$p" ] || [ -L "$p" ]; then
+  d=$(dirname "$p") b=$(basename "$p"); within "$d"
+  printf 'f\n'; cd "$d" && exec stat -c '%f %s %Y %n' "./$b"
+else exit 92; fi
+"""
+)
+_IN = (
+    _FIRST
+    + r"""
+made=$p; while [ ! -d "$made" ]; do made=$(dirname "$made"); done; within "$made"
+mkdir -p "$p" && within "$p" && cd -P "$p" || exit 1
+[ -z "$1" ] || printf '%s\n' "$1" >.gpuctl-part
+tar -xf - && if [ -n "$1" ]; then rm -f .gpuctl-part; fi
+"""
+)
+_ENTRY = re.compile(r"([0-9a-f]+) (\d+) (-?\d+) \./(.*)\Z", re.DOTALL)
+_HARMLESS = ("changed as we read it", "removed before we read it", "socket ignored", "shrank by")
+
+
+class Remote:
+    """One pod's file system, or what lies below ``root`` in it.
+
+    Args:
+        root: a directory that no path leads out of; ``""``: the whole file system, relative paths below the job's own directory.
+        what: what is copied from or to, for messages (``job/train-k3f9``).
+    """
+
+    def __init__(self, api: Api, pod: PodTarget, *, what: str, root: str = "") -> None:
+        self._api = api
+        self._pod = pod
+        self._root = root
+        self._what = what
+
+    def get(self, path: str, destination: str, *, progress: Progress | None = None) -> int:
+        """Copy a file or a directory to ``destination`` (below it if that is a directory; ``-`` is stdout); bytes written.
+
+        Raises:
+            NotFoundError: ``path-not-found``.
+            UsageError: ``path-outside``.
+            GpuctlError: ``no-tar``, the image has none; ``copy-failed``; ``copied-in-part``, everything but what is named was copied.
+        """
+        if destination == "-":
+            return self._to_stdout(path)
+        target = _target(path, destination)
+        wanted = self._missing(path, target) if os.path.isdir(target) else None
+        if wanted == []:
+            _unmark(target)
+            return 0
+        with self._session(_OUT, path, "some" if wanted is not None else "all", stdin=wanted is not None) as running:
+            incoming = _Incoming(running)
+            kind = incoming.line()
+            if kind == b"d" and wanted is not None:
+                _send_names(running, wanted)
+            left_out: list[str] = []
+            written = 0
+            try:
+                if kind == b"d":
+                    _mark(target, os.path.basename(os.path.normpath(path)))
+                    written, left_out = tarball.unpack(incoming, target, progress=progress)
+                elif kind == b"f":
+                    os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
+                    written = tarball.unpack_one(incoming, target, progress=progress)
+            except tarfile.TarError as error:
+                self._judge(incoming, f"copy {path} of {self._what}")
+                raise self._failed(f"copy {path} of {self._what}", str(error)) from error
+            except OSError as error:
+                raise self._failed(f"copy {path} of {self._what} to {destination}", error.strerror or str(error)) from error
+            self._judge(incoming, f"copy {path} of {self._what}")
+        if kind == b"d":
+            _unmark(target)
+        if left_out:
+            count = len(left_out)
+            raise GpuctlError(
+                f"copied {path} of {self._what} without {count} {'entry' if count == 1 else 'entries'}",
+                code="copied-in-part",
+                cause="; ".join(left_out[:5]) + (f"; and {count - 5} more" if count > 5 else ""),
+            )
+        return written
+
+    def put(self, source: str, path: str, *, progress: Progress | None = None) -> int:
+        """Copy a local file or directory to ``path`` (below it if that is a directory); bytes sent.
+
+        Raises:
+            NotFoundError: there is no ``source``.
+            UsageError: ``path-outside``.
+            GpuctlError: ``no-tar``, ``copy-failed``.
+        """
+        if not os.path.lexists(source):
+            raise NotFoundError(f"cannot copy {source}: there is no such file here", code="path-not-found")
+        name = os.path.basename(os.path.abspath(source))
+        kind, known = self._known(path)
+        unfinished = kind == "d" and PART in known and os.path.isdir(source)
+        if (kind == "d" and not unfinished) or path in ("", "/") or path.endswith("/"):
+            path = os.path.join(path, name)
+            kind, known = self._known(path)
+        doing = f"copy {source} to {path} of {self._what}"
+        if os.path.isdir(source):
+            entries = [entry for entry in tarball.tree(source) if not tarball.same(entry[1], known, entry[0])]
+            directory, mark = path, name
+        else:
+            if kind == "d":
+                raise ConflictError(f"cannot {doing}: it is a directory there", code="is-a-directory")
+            entries = [] if tarball.same(source, known, os.path.basename(path)) else [(os.path.basename(path), source)]
+            directory, mark = os.path.dirname(path), ""
+            if not entries:
+                return 0
+        with self._session(_IN, directory or "/", mark, stdin=True) as running:
+            incoming = _Incoming(running)
+            try:
+                sent = tarball.pack(running.write, entries, progress=progress)
+                running.close_stdin()
+            except GpuctlError as error:
+                self._judge(incoming, doing)
+                raise self._failed(doing, error.cause or error.message) from error
+            except OSError as error:
+                raise self._failed(doing, f"{error.filename or source}: {error.strerror or error}") from error
+            self._judge(incoming, doing)
+        return sent
+
+    def files(self, path: str) -> "tuple[str, list[tuple[str, int, Known]]]":
+        """``d`` and everything below the directory ``path``, or ``f`` and the file itself: name, mode bits, size and time of each.
+
+        Raises:
+            NotFoundError: ``path-not-found``.
+            UsageError: ``path-outside``.
+        """
+        kind, found, _ = self._listed(path)
+        return kind, found
+
+    def _listed(self, path: str) -> "tuple[str, list[tuple[str, int, Known]], bool]":
+        with self._session(_LIST, path) as running:
+            incoming = _Incoming(running)
+            text = incoming.read().decode("utf-8", "surrogateescape")
+            self._judge(incoming, f"list {path or '/'} of {self._what}")
+        kind, _, rest = text.partition("\n")
+        found: list[tuple[str, int, Known]] = []
+        odd = False
+        for line in rest.splitlines() if "\r" not in rest else rest.split("\n"):
+            entry = _ENTRY.match(line)
+            if entry is not None:
+                found.append((entry[4], int(entry[1], 16), Known(int(entry[2]), int(entry[3]))))
+            elif line and not line.endswith(" ."):
+                odd = True  # a name with a line break in it
+        return kind, found, odd
+
+    def _known(self, path: str) -> "tuple[str, Mapping[str, Known]]":
+        """What is there already: ``d``, ``f`` or nothing, and the regular files by name."""
+        try:
+            kind, found, _ = self._listed(path)
+        except NotFoundError:
+            return "", {}
+        except GpuctlError as error:
+            if error.code != "no-find":
+                raise
+            return "", {}
+        return kind, {name: known for name, mode, known in found if mode & 0o170000 == 0o100000}
+
+    def _missing(self, path: str, target: str) -> "list[str] | None":
+        """Names below ``path`` that are not the same here; None when all has to be sent."""
+        try:
+            kind, found, odd = self._listed(path)
+        except GpuctlError as error:
+            if error.code != "no-find":
+                raise
+            return None
+        if kind != "d" or odd:
+            return None
+        known = {name: each for name, mode, each in found if mode & 0o170000 == 0o100000}
+        wanted = [
+            name
+            for name, mode, _ in found
+            if mode & 0o170000 != 0o040000 and not (name in known and tarball.same(os.path.join(target, name), known, name))
+        ]
+        tarball.directories(target, [name for name, mode, _ in found if mode & 0o170000 == 0o040000])
+        return wanted
+
+    def _to_stdout(self, path: str) -> int:
+        from gpuctl.clusters.kubernetes.streams.terminal import Terminal
+
+        written = 0
+        out = Terminal()
+        with self._session(_OUT, path, "all") as running:
+            incoming = _Incoming(running)
+            kind = incoming.line()
+            try:
+                blocks = tarball.content(incoming) if kind == b"f" else iter(lambda: incoming.read(tarball.BLOCK), b"")
+                for block in blocks if kind else ():
+                    out.write(block)
+                    written += len(block)
+            except tarfile.TarError as error:
+                self._judge(incoming, f"copy {path} of {self._what}")
+                raise self._failed(f"copy {path} of {self._what}", str(error)) from error
+            self._judge(incoming, f"copy {path} of {self._what}")
+        return written
+
+    def _session(self, script: str, path: str, *words: str, stdin: bool = False) -> RemoteCommand:
+        argv = ["/bin/sh", "-c", script, "gpuctl-copy", self._root, path, *words]
+        if self._root:
+            from gpuctl.kube.remotecommand import exec_
+
+            return exec_(self._api, self._pod.name, argv, namespace=self._pod.namespace, container=self._pod.container, stdin=stdin)
+        return programs.session(self._api, self._pod, argv, stdin=stdin)
+
+    def _judge(self, incoming: "_Incoming", doing: str) -> None:
+        """Read to the end; raise what the exit status and stderr say."""
+        incoming.drain()
+        code, said = incoming.exit_code, incoming.stderr.decode("utf-8", "replace").strip()
+        lines = [line for line in said.splitlines() if line.strip()]
+        if code == 0 or (code == 1 and lines and all(any(each in line for each in _HARMLESS) for line in lines)):
+            return
+        if code == _MISSING:
+            raise NotFoundError(f"cannot {doing}: there is no such path", code="path-not-found")
+        if code == _OUTSIDE:
+            raise UsageError(f"cannot {doing}: it leads outside", code="path-outside")
+        if code == _NO_TAR:
+            raise GpuctlError(
+                f"cannot {doing}: the image has no tar",
+                code="no-tar",
+                hint="for a file, gpuctl exec JOB -- cat PATH > FILE needs none; an image with tar does all of it",
+            )
+        if code == _NO_FIND:
+            raise GpuctlError(f"cannot {doing}: the image has no find and stat", code="no-find")
+        raise self._failed(doing, lines[-1] if lines else f"tar ended with {code}")
+
+    def _failed(self, doing: str, cause: str) -> GpuctlError:
+        return GpuctlError(f"cannot {doing}", code="copy-failed", cause=cause)
+
+
+class _Incoming:
+    """What a session writes to stdout, as a file; stderr is kept aside."""
+
+    def __init__(self, running: RemoteCommand) -> None:
+        self._running = running
+        self._buffer = bytearray()
+        self.stderr = bytearray()
+
+    @property
+    def exit_code(self) -> int | None:
+        """The program's, once it has ended."""
+        return self._running.exit_code
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes; fewer only at the end."""
+        while size < 0 or len(self._buffer) < size:
+            if not self._more():
+                break
+        count = len(self._buffer) if size < 0 else size
+        block = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return block
+
+    def line(self) -> bytes:
+        """The first line, without its newline; empty if the program said nothing."""
+        while b"\n" not in self._buffer and self._more():
+            pass
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer[:] = rest
+        return line
+
+    def drain(self) -> None:
+        """Forget what else comes, until the program has ended."""
+        self._buffer.clear()
+        while self._more():
+            self._buffer.clear()
+
+    def _more(self) -> bool:
+        while (output := self._running.read(programs.PING_S)) is None:
+            if self._running.exit_code is not None:
+                return False
+            self._running.ping()
+        if output.stream == "stderr":
+            self.stderr = (self.stderr + output.data)[-8192:]
+        else:
+            self._buffer += output.data
+        return True
+
+
+def copy_out(
+    api: Api, pods: Sequence[PodTarget], path: str, destination: str, *, job: str, progress: Callable[[int], None] | None = None
+) -> int:
+    """``gpuctl cp JOB:PATH DEST``: copy out of the job's first node; a relative path is below the job's directory. Bytes written."""
+    from gpuctl.model.ask import ExecTarget
+
+    pod = programs.select(pods, ExecTarget(), job=job)[0]
+    return Remote(api, pod, what=job).get(path, destination, progress=progress)
+
+
+def _target(path: str, destination: str) -> str:
+    name = os.path.basename(os.path.normpath(path))
+    if not os.path.isdir(destination) or name in ("", ".", ".."):
+        return destination
+    if os.path.exists(os.path.join(destination, PART)) and _marked(destination) == name:
+        return destination  # an earlier copy that did not come to its end
+    return os.path.join(destination, name)
+
+
+def _mark(target: str, name: str) -> None:
+    os.makedirs(target, exist_ok=True)
+    with open(os.path.join(target, PART), "w", encoding="utf-8") as file:
+        file.write(name)
+
+
+def _marked(target: str) -> str:
+    with open(os.path.join(target, PART), encoding="utf-8", errors="replace") as file:
+        return file.read().strip()
+
+
+def _unmark(target: str) -> None:
+    try:
+        os.unlink(os.path.join(target, PART))
+    except FileNotFoundError:
+        pass
+
+
+def _send_names(running: RemoteCommand, names: Sequence[str]) -> None:
+    """The names to send, one a line, and a line that ends them: not every server can close stdin."""
+    for at in range(0, len(names), 500):
+        running.write("".join(f"./{name}\n" for name in names[at : at + 500]).encode("utf-8", "surrogateescape"))
+    running.write(b"/\n")
