@@ -65,6 +65,13 @@ def prepare(
     workdir = os.path.normpath(os.path.join(cwd, os.path.expanduser(spec.workdir or "")))
     if not os.path.isdir(workdir):
         problems.append(Problem(field="spec.workdir", message="is no directory", got=workdir))
+    written = {"workdir": (workdir,), "script": (spec.script or "",), "args": spec.args, "command": spec.command}
+    problems.extend(
+        Problem(field=f"spec.{field}", message="is no UTF-8, in which jobs are written down", got=repr(os.fsencode(word)))
+        for field, words in written.items()
+        for word in words
+        if not _is_text(word)
+    )
     if problems:
         raise InvalidInput(f"cannot submit {name or base_name(spec)}", problems, code="bad-job")
     environment = {key: value for key, value in env.items() if not key.startswith("GPUCTL_TOKEN")}
@@ -107,12 +114,21 @@ def base_name(spec: JobSpec) -> str:
         return "stdin"
     # A whole shell program (`sh -c "sleep 1; ..."`) is known by its first word; other languages begin with `import`.
     command = spec.command
-    if "-c" in command and _stem(command[0]) not in _SHELLS:
+    if "-c" in command and not any(_stem(word) in _SHELLS for word in command[: command.index("-c")]):
         command = command[: command.index("-c")]
     words = [first for word in command if not word.startswith("-") for first in word.split()[:1] if "=" not in first]
     words = [word for word in words if word.endswith((".py", ".sh"))] or words
     telling = [word for word in words if _stem(word) not in _RUNNERS and names.suggestion(_stem(word)) != "job"]
     return names.suggestion(_stem((telling or words or ["job"])[0]))
+
+
+def _is_text(word: str) -> bool:
+    """Whether it came as text; what the system handed over as other bytes has surrogates."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _stem(path: str) -> str:

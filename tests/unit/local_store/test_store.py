@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +102,18 @@ def test_a_full_disk_in_a_transaction_is_told_and_undone(tmp_path: Path) -> None
     assert caught.value.code == "state-full"
     with store.read() as connection:
         assert connection.execute("SELECT count(*) FROM events").fetchone()[0] == 0
+    store.close()
+
+
+def test_an_error_of_input_and_output_on_a_full_disk_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = database(tmp_path)
+    codes = []
+    for room in (0, 100):
+        monkeypatch.setattr(os, "statvfs", lambda path, room=room: SimpleNamespace(f_bavail=room))
+        with pytest.raises(GpuctlError) as caught, store.write():
+            raise sqlite3.OperationalError("disk I/O error")
+        codes.append(caught.value.code)
+    assert codes == ["state-full", "state-unusable"]
     store.close()
 
 

@@ -94,6 +94,7 @@ def test_an_interpreter_is_looked_for_only_where_we_run_python(tmp_path: Path, f
         ({"stdin_script": "echo"}, "stdin"),
         ({"command": ("torchrun", "--nproc-per-node", "2", "mine.py")}, "mine"),
         ({"command": ("env", "A=1", "bash", "-c", "true")}, "true"),
+        ({"command": ("python3", "-u", "-c", "import torch; print(1)")}, "python3"),
         ({"command": ("/usr/bin/nvidia-smi",)}, "nvidia-smi"),
         ({"command": ("bash",)}, "bash"),
         ({"command": ("--help",)}, "job"),
@@ -154,3 +155,15 @@ def test_a_fingerprint_is_bounded(tmp_path: Path) -> None:
     assert "train.py" in found
     assert code.fingerprint(str(tmp_path), None) == {}
     assert code.fingerprint(str(tmp_path), "missing/train.py") == {}
+
+
+def test_what_is_no_text_is_told_all_at_once(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"d\xe4ta")
+    (tmp_path / odd).mkdir()
+    with pytest.raises(InvalidInput) as caught:
+        prepare(JobSpec(command=("cat", odd), workdir=odd), tmp_path)
+    assert [(problem.field, problem.got) for problem in caught.value.problems] == [
+        ("spec.workdir", repr(os.fsencode(tmp_path / odd))),
+        ("spec.command", "b'd\\xe4ta'"),
+    ]
+    assert "ä" in prepare(JobSpec(command=("cat", "dätä")), tmp_path).spec.command[1]

@@ -153,7 +153,7 @@ class Database:
             )
         if "readonly" in text or "unable to open" in text:
             return GpuctlError(f"cannot write {path}", code="state-read-only", cause=text, hint=f"ls -ld {self.paths.root} {path}")
-        if "full" in text:
+        if "full" in text or ("I/O error" in text and _no_room(self.paths.root)):
             return GpuctlError(f"cannot write {path}", code="state-full", cause=text, hint=f"df -h {self.paths.root}")
         if _damaged(error):
             with contextlib.suppress(OSError), open(self.paths.suspect, "wb"):
@@ -214,3 +214,11 @@ def _locked(path: str) -> Iterator[None]:
 def _remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+def _no_room(directory: str) -> bool:
+    """Whether the file system is full, which shared memory that cannot grow is told by as an I/O error only."""
+    try:
+        return os.statvfs(directory).f_bavail == 0
+    except OSError:
+        return False
