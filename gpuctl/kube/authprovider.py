@@ -20,6 +20,7 @@ from gpuctl.kube.credentials import Credential
 from gpuctl.kube.kubeconfig import Chosen
 
 EARLY_S = 30.0
+_PAST = "1970-01-01T00:00:00Z"
 _TOKENS = {"oidc": "id-token", "gcp": "access-token", "azure": "access-token"}
 
 
@@ -81,7 +82,7 @@ class AuthProviderCredentials:
             ) from None
         config = dict(self._config)
         if former in self._refused:
-            config["expiry"] = "1970-01-01T00:00:00Z"
+            config["expiry"] = _PAST
         if self._name == "oidc" and not (config.get("idp-certificate-authority") or config.get("idp-certificate-authority-data")):
             import certifi
 
@@ -100,6 +101,11 @@ class AuthProviderCredentials:
         token = str(found.api_key.get("authorization", "")).removeprefix("Bearer ").strip()
         if not token or token == former:
             raise self._error("no new token was given")
+        # The package puts what it got into the mapping it was given: the new end, and a refresh token that may be good only once.
+        former_end = self._config.get("expiry")
+        self._config = config
+        if config.get("expiry") in {former_end, _PAST}:
+            config.pop("expiry", None)
         return token
 
     def _error(self, cause: str) -> AuthError:
