@@ -14,6 +14,7 @@
 set -u
 base=${GPUCTL_POD_BASE:-/gpuctl}
 termination=${GPUCTL_POD_TERMINATION_LOG:-/dev/termination-log}
+code=$base/work/code
 nl='
 '
 
@@ -56,26 +57,27 @@ parts() { # every part in its order, as one stream
 
 unpack() {
   [ -n "${GPUCTL_POD_CODE:-}" ] || return 0
-  [ ! -e "$base/work/.gpuctl-unpacked" ] || return 0
+  [ ! -e "$base/work/unpacked" ] || return 0
   found=$(parts | digest_of_stdin)
   [ -n "$found" ] || fail 74 code-unverified "the image has neither sha256sum nor Python, so the code cannot be verified"
   [ "$found" = "$GPUCTL_POD_CODE" ] || fail 74 code-damaged "the code that arrived is not what was submitted: $found, not $GPUCTL_POD_CODE"
+  mkdir -p "$code" || fail 74 code-unpacked "the directory $code cannot be made"
   if have tar && have gzip; then
-    parts | gzip -dc | tar -xmof - -C "$base/work" || fail 74 code-unpacked "the code could not be unpacked into $base/work"
+    parts | gzip -dc | tar -xmof - -C "$code" || fail 74 code-unpacked "the code could not be unpacked into $code"
   elif python=$(find_python); then
-    parts | "$python" -c 'import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz").extractall(sys.argv[1])' "$base/work" ||
-      fail 74 code-unpacked "the code could not be unpacked into $base/work"
+    parts | "$python" -c 'import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode="r|gz").extractall(sys.argv[1])' "$code" ||
+      fail 74 code-unpacked "the code could not be unpacked into $code"
   else
     fail 74 code-unpacked "the image has neither tar with gzip nor Python, so the code cannot be unpacked"
   fi
-  : >"$base/work/.gpuctl-unpacked"
+  : >"$base/work/unpacked"
 }
 
 # --- a gang starts together -----------------------------------------------------------------------------------------------------------
 
 resolves() {
   if have getent; then
-    getent hosts "$1" >/dev/null 2>&1
+    getent ahosts "$1" >/dev/null 2>&1
   elif python=$(find_python); then
     "$python" -c 'import socket, sys; socket.getaddrinfo(sys.argv[1], None)' "$1" >/dev/null 2>&1
   else
@@ -136,30 +138,48 @@ children() { # pids whose parent is $1
 has_rank() { tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -q '^LOCAL_RANK='; }
 
 end_tree() { # SIGNAL PID: to a program; to a shell and what it runs, for a shell tells its children nothing
-  kill -s "$1" "$2" 2>/dev/null || return 0
-  if is_shell "$2"; then
-    for below in $(children "$2"); do (end_tree "$1" "$below"); done
-  fi
-}
-
-warn_tree() { # SIGNAL PID: to the ranks below a launcher, to the program itself where it has none
-  warned=
-  for below in $(children "$2"); do
-    if has_rank "$below"; then kill -s "$1" "$below" 2>/dev/null && warned=1; fi
-  done
-  [ -n "$warned" ] && ! has_rank "$2" && return 0
-  if is_shell "$2"; then
-    for below in $(children "$2"); do (warn_tree "$1" "$below"); done
-    return 0
-  fi
+  tree=
+  if is_shell "$2"; then tree=$(children "$2"); fi
+  # The shell first: it would go on to its next command when the present one dies.
   kill -s "$1" "$2" 2>/dev/null
+  for below in $tree; do (end_tree "$1" "$below"); done
 }
 
-hand_over() { # SIGNAL: to every program that we started
-  caught=$1
-  for program in $programs; do
-    if [ "$1" = "${GPUCTL_POD_SIGNAL:-}" ] && [ -n "$warning" ]; then warn_tree "$1" "$program"; else end_tree "$1" "$program"; fi
+ranks_below() { # PID: what a launcher has started, not what these have started
+  for below in $(children "$1"); do
+    if has_rank "$below"; then printf '%s\n' "$below"; else (ranks_below "$below"); fi
   done
+}
+
+warn_tree() { # SIGNAL PID: to the ranks below a launcher; where it has none, to the program
+  ranks=$(ranks_below "$2")
+  if [ -z "$ranks" ] || has_rank "$2"; then
+    end_tree "$1" "$2"
+  else
+    for each in $ranks; do kill -s "$1" "$each" 2>/dev/null; done
+  fi
+}
+
+hand_over() { # SIGNAL: to every program that we started; kept for the next one where there is none now
+  caught=$1
+  [ -n "$programs" ] || { pending=$1; return 0; }
+  for program in $programs; do
+    if [ -n "$relay" ]; then
+      kill -s "$1" "$program" 2>/dev/null
+    elif [ "$1" = "${GPUCTL_POD_SIGNAL:-}" ]; then
+      warn_tree "$1" "$program"
+    else
+      end_tree "$1" "$program"
+    fi
+  done
+}
+
+started_as() { # PIDS: these are the programs now
+  programs=$1
+  if [ -n "$pending" ]; then
+    waiting=$pending pending=
+    hand_over "$waiting"
+  fi
 }
 
 watch_signals() {
@@ -170,11 +190,10 @@ watch_signals() {
 }
 
 plan_warning() { # send ourselves the signal that was asked for, so long before the limit
-  warning= timer=
+  timer=
   [ -n "${GPUCTL_POD_SIGNAL:-}" ] && [ -n "${GPUCTL_POD_LIMIT:-}" ] || return 0
   delay=$((started + GPUCTL_POD_LIMIT - GPUCTL_POD_SIGNAL_BEFORE - $(date +%s)))
   [ "$delay" -gt 0 ] || delay=0
-  warning=1
   (
     trap 'kill "$nap" 2>/dev/null; exit 0' TERM
     sleep "$delay" &
@@ -210,30 +229,30 @@ await() { # PID: its status, whatever signals come meanwhile
 # --- the program ----------------------------------------------------------------------------------------------------------------------
 
 enter() { # the working directory
-  cd "$base/work/${GPUCTL_POD_CWD:-}" || fail 74 workdir-missing "there is no directory ${GPUCTL_POD_CWD:-} in the code"
+  if [ -z "${GPUCTL_POD_CODE:-}" ]; then mkdir -p "$code"; fi
+  cd "$code/${GPUCTL_POD_CWD:-}" || fail 74 workdir-missing "there is no directory ${GPUCTL_POD_CWD:-} in the code"
 }
 
 setup() { # once per container, before anything of the job's runs
   [ -n "${GPUCTL_POD_SETUP:-}" ] || return 0
-  programs=
   (enter && hide && default_signals /bin/sh -c "$setup_text") &
-  programs=$!
+  started_as $!
   await "$programs"
-  code=$?
+  result=$?
   programs=
-  [ "$code" -eq 0 ] || fail "$code" setup-failed "setup ended with $code"
+  [ "$result" -eq 0 ] || fail "$result" setup-failed "setup ended with $result"
 }
 
 contract() { # the variables that a program may rely on, whatever made the pod
-  index=${JOB_COMPLETION_INDEX:-${PET_NODE_RANK:-${NODE_RANK:-0}}}
+  index=${JOB_COMPLETION_INDEX:-${PET_NODE_RANK:-${NODE_RANK:-${RANK:-0}}}}
   export GPUCTL_NODE_RANK="$index"
   case ${GPUCTL_POD_ARRAY:-} in
     '') ;;
     *+) export GPUCTL_NODE_RANK=0 GPUCTL_ARRAY_INDEX=$((${GPUCTL_POD_ARRAY%+} + index)) ;;
     *) export GPUCTL_NODE_RANK=0 GPUCTL_ARRAY_INDEX="$(printf '%s' "$GPUCTL_POD_ARRAY" | cut -d , -f $((index + 1)))" ;;
   esac
-  # Operators that know ranks only by node call a node's number RANK.
-  unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE
+  # The training operator knows ranks only by node, and calls a node's number RANK.
+  [ "${GPUCTL_POD_ENGINE:-}" != pytorchjob ] || unset RANK WORLD_SIZE
   if [ -n "${MASTER_ADDR:-}" ] && [ -z "${PET_MASTER_ADDR:-}" ]; then export PET_MASTER_ADDR="$MASTER_ADDR"; fi
   if [ -n "${MASTER_PORT:-}" ] && [ -z "${PET_MASTER_PORT:-}" ]; then export PET_MASTER_PORT="$MASTER_PORT"; fi
   if [ -n "${PET_MASTER_ADDR:-}" ]; then
@@ -331,7 +350,7 @@ prefixed() { # RANK: lines with their rank before them, each whole
 
 supervise() { # MODE WORDS...: run the program, hand signals over, end as it ends
   started=$(pod_start)
-  programs= timer= warning=
+  programs= timer=
   watch_signals
   plan_warning
   file=$(kept)
@@ -341,10 +360,10 @@ supervise() { # MODE WORDS...: run the program, hand signals over, end as it end
     [ -z "${GPUCTL_POD_COPIES:-}" ] || [ "${GPUCTL_POD_COPIES:-}" -gt 1 ] || unset GPUCTL_POD_COPIES
     single "$@"
   fi
-  code=$?
+  result=$?
   [ -z "$timer" ] || kill "$timer" 2>/dev/null
-  if [ -n "${GPUCTL_POD_CUT_STATUS:-}" ] && [ "$code" -ne 0 ] && at_limit; then code=$GPUCTL_POD_CUT_STATUS; fi
-  return "$code"
+  if [ -n "${GPUCTL_POD_CUT_STATUS:-}" ] && [ "$result" -ne 0 ] && at_limit; then result=$GPUCTL_POD_CUT_STATUS; fi
+  return "$result"
 }
 
 room() { # a directory for our pipes
@@ -361,19 +380,19 @@ single() {
     writer=
     (start_program "$@") &
   fi
-  programs=$!
+  started_as $!
   await "$programs"
-  code=$?
+  result=$?
   programs=
   [ -z "$writer" ] || { wait "$writer"; rm -rf "$pipes"; }
-  return "$code"
+  return "$result"
 }
 
 copies() { # one copy per GPU; the first that fails ends the others, and its status is the container's
-  count=$GPUCTL_POD_COPIES local_rank=0 ended=0 result=0
+  count=$GPUCTL_POD_COPIES local_rank=0 ready=0 ended=0 result=0 told=
   pipes=$(room) && mkfifo "$pipes/ends" || fail 73 no-room "pipes cannot be made in ${TMPDIR:-/tmp}"
   exec 3<>"$pipes/ends"
-  writers=
+  relay=1 writers= started_all=
   while [ "$local_rank" -lt "$count" ]; do
     rank=$((GPUCTL_NODE_RANK * count + local_rank))
     mkfifo "$pipes/$local_rank"
@@ -384,21 +403,26 @@ copies() { # one copy per GPU; the first that fails ends the others, and its sta
     fi
     writers="$writers $!"
     (one_copy "$@") >"$pipes/$local_rank" 2>&1 &
-    programs="$programs $!"
+    started_all="$started_all $!"
     local_rank=$((local_rank + 1))
   done
   while [ "$ended" -lt "$count" ]; do
     read -r which status <&3 || continue
-    ended=$((ended + 1))
-    if [ "$status" -ne 0 ] && [ "$result" -eq 0 ]; then
-      result=$status
-      if [ "$ended" -lt "$count" ]; then
-        say "copy $which ended with $status, so the others are ended"
-        for other in $programs; do kill -s TERM "$other" 2>/dev/null; done
-      fi
+    if [ "$status" = ready ]; then
+      # Before it is ready, a signal would end a copy's supervisor without a word.
+      ready=$((ready + 1))
+      [ "$ready" -lt "$count" ] || started_as "$started_all"
+    else
+      ended=$((ended + 1))
+      if [ "$status" -ne 0 ] && [ "$result" -eq 0 ]; then result=$status first=$which; fi
+    fi
+    if [ "$result" -ne 0 ] && [ "$ready" -eq "$count" ] && [ "$ended" -lt "$count" ] && [ -z "$told" ]; then
+      told=1
+      say "copy $first ended with $result, so the others are ended"
+      for other in $programs; do kill -s TERM "$other" 2>/dev/null; done
     fi
   done
-  programs=
+  programs= relay=
   for each in $writers; do wait "$each"; done
   exec 3>&-
   rm -rf "$pipes"
@@ -406,11 +430,13 @@ copies() { # one copy per GPU; the first that fails ends the others, and its sta
 }
 
 one_copy() { # a copy with its ranks, and a supervisor of its own that tells how it ended
+  relay=
   export RANK="$rank" LOCAL_RANK="$local_rank" LOCAL_WORLD_SIZE="$count" WORLD_SIZE=$((GPUCTL_POD_NODES * count))
   programs=
   watch_signals
+  printf '%s ready\n' "$rank" >&3
   (exec 3>&-; start_program "$@") &
-  programs=$!
+  started_as $!
   await "$programs"
   status=$?
   programs=
@@ -437,40 +463,46 @@ ray() {
 }
 
 ray_head() { # GPUS NODES: Ray's head here, then the entrypoint once so many nodes are alive
-  cpus=
-  [ "$1" -gt 0 ] || [ "$2" -eq 1 ] || [ "$GPUCTL_POD_RAY_GPUS" -eq 0 ] && [ "$role" = both ] || cpus=--num-cpus=0
-  (
-    hide
-    # shellcheck disable=SC2086
-    exec "$python" -m ray.scripts.scripts start --head --port="$port" --num-gpus="$1" $cpus --dashboard-host=0.0.0.0 --disable-usage-stats
-  ) || fail $? ray-head "the head of Ray did not start"
-  export RAY_ADDRESS="127.0.0.1:$port"
-  "$python" -c "$ray_alive" "$RAY_ADDRESS" "$2" "$GPUCTL_POD_WAIT" || fail 75 gang-incomplete "Ray did not come up on $2 nodes"
+  set -- "$@" --head --port="$port" --dashboard-host=0.0.0.0
+  [ "$role" = both ] || set -- "$@" --num-cpus=0
+  wanted=$2
+  ray_start "$@"
+  head=$!
+  "$python" -c "$ray_alive" "127.0.0.1:$port" "$wanted" "$GPUCTL_POD_WAIT" || {
+    kill "$head" 2>/dev/null
+    fail 75 gang-incomplete "Ray did not come up on $wanted nodes within $GPUCTL_POD_WAIT s"
+  }
+  export RAY_ADDRESS=auto
   eval "set -- $GPUCTL_COMMAND"
   supervise "$@"
-  code=$?
-  "$python" -m ray.scripts.scripts stop --force >/dev/null 2>&1
-  return "$code"
+  result=$?
+  kill "$head" 2>/dev/null
+  wait "$head"
+  return "$result"
+}
+
+ray_start() { # GPUS NODES ARGUMENTS...: a node of Ray in the background
+  gpus=$1
+  shift 2
+  (
+    hide
+    default_signals "$python" -m ray.scripts.scripts start --block --num-gpus="$gpus" --disable-usage-stats --log-color=false "$@"
+  ) &
 }
 
 ray_worker() { # a node that ends with its head, and then ends well: whether the job did is the head's to say
   "$python" -c "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" "$GPUCTL_POD_WAIT" ||
     fail 75 gang-incomplete "the head of Ray at $address did not come up within $GPUCTL_POD_WAIT s"
-  programs=
   watch_signals
-  (
-    hide
-    default_signals "$python" -m ray.scripts.scripts start --block --address="$address" --num-gpus="$gpus" --disable-usage-stats
-  ) &
-  programs=$!
+  ray_start "$GPUCTL_POD_RAY_GPUS" 1 --address="$address"
+  started_as $!
   await "$programs"
-  code=$?
-  if "$python" -c "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" 3; then return "$code"; fi
+  result=$?
+  if "$python" -c "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" 3; then return "$result"; fi
   return 0
 }
 
 port=${GPUCTL_POD_RAY_PORT:-6379}
-gpus=${GPUCTL_POD_RAY_GPUS:-0}
 ray_reachable='
 import socket, sys, time
 host, port, end = sys.argv[1], int(sys.argv[2]), time.monotonic() + float(sys.argv[3])
@@ -503,8 +535,11 @@ sys.exit(f"gpuctl: Ray: {last}")
 # --------------------------------------------------------------------------------------------------------------------------------------
 
 setup_text=${GPUCTL_POD_SETUP:-}
-programs= caught= warning=
-watch_signals
+programs= pending= caught= relay=
+case ${1:-} in
+  unpack | gang) trap 'exit 143' TERM ;; # the first process of a container has no default action
+  *) watch_signals ;;
+esac
 
 case ${1:-} in
   unpack) unpack ;;

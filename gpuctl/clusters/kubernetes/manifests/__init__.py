@@ -6,7 +6,6 @@ for the job; the others say what all of them share: ``pod``, ``environment``, ``
 """
 
 from gpuctl.clusters.kubernetes.manifests.engines import available, choose
-from gpuctl.clusters.kubernetes.manifests.metadata import read_spec
 from gpuctl.clusters.kubernetes.manifests.render import default_image, owned_by, owner_patch, owner_reference, queue_of, render
 from gpuctl.clusters.kubernetes.manifests.resources import candidates, share
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Engine, Runtime, Settings
@@ -24,7 +23,6 @@ __all__ = [
     "owner_patch",
     "owner_reference",
     "queue_of",
-    "read_spec",
     "render",
     "share",
 ]

@@ -101,6 +101,8 @@ def _for_the_entry(job: Rendering, *, role: str) -> dict[str, str]:
     if job.code.archive_digest is not None:
         found["GPUCTL_POD_CODE"] = job.code.archive_digest
         found["GPUCTL_POD_PARTS"] = str(len(job.code.parts))
+    if job.engine is Engine.PYTORCHJOB:
+        found["GPUCTL_POD_ENGINE"] = job.engine.value
     if spec.setup is not None:
         found["GPUCTL_POD_SETUP"] = spec.setup
     if spec.python is not None:

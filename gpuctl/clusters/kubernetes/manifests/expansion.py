@@ -11,4 +11,4 @@ _ACTIVE = re.compile(r"\$(?=[$(])")
 
 def literal(text: str) -> str:
     """``text`` so that the kubelet's expansion gives it back unchanged."""
-    return _ACTIVE.sub("$$$$", text)
+    return _ACTIVE.sub("$$", text)

@@ -1,7 +1,5 @@
 """Labels and annotations: what every object tells of its job, so that any machine and any colleague sees the same."""
 
-from typing import Any
-
 import msgspec
 
 from gpuctl.base.errors import UsageError
@@ -66,22 +64,6 @@ def annotations(who: Identity, submission: Submission, *, engine: Engine, placem
         names.RERUN_OF: submission.rerun_of,
     }
     return {key: value for key, value in found.items() if value is not None}
-
-
-def read_spec(found: dict[str, str]) -> JobSpec:
-    """The spec from an object's annotations; fields that a newer gpuctl wrote are left out.
-
-    Raises:
-        ValueError: there is none, or it cannot be read.
-    """
-    try:
-        document: Any = msgspec.json.decode(found[names.SPEC])
-    except KeyError:
-        raise ValueError(f"no annotation {names.SPEC}") from None
-    if not isinstance(document, dict):
-        raise ValueError(f"annotation {names.SPEC} is no mapping")
-    known = {field.encode_name for field in msgspec.structs.fields(JobSpec)}
-    return msgspec.convert({key: value for key, value in document.items() if key in known}, JobSpec)
 
 
 def _spec_text(spec: JobSpec, name: str) -> tuple[str, list[str]]:

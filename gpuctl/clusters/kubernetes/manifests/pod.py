@@ -45,13 +45,14 @@ def template(
         "name": container,
         "image": job.image,
         "command": command,
-        "workingDir": f"{environment.BASE}/work",
         "env": env,
         "resources": _resources(job, gpus=gpus),
         "volumeMounts": [*mounts, *job.storage.mounts],
         # The end of the log, where the program left no message of its own: the pod and its log may soon be gone.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+    if job.code.archive_digest is not None:
+        main["workingDir"] = f"{environment.BASE}/work/code/{job.code.cwd}".rstrip("/")
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": job.spec.grace_seconds,
