@@ -79,6 +79,14 @@ def test_an_exit_code_and_a_signal_are_the_ranks_own(bench: Bench) -> None:
     assert died.entries("task-ended")[0].data == {"state": "failed", "signal": 11}
 
 
+def test_files_of_the_working_directory_do_not_pass_for_what_torch_imports(bench: Bench) -> None:
+    for name in ("cuda.py", "queue.py", "random.py"):
+        bench.script(name, "raise SystemExit('taken for a library')")
+    job = bench.launch(JobSpec(kind="pytorch", script=bench.script("src/train.py", "import torch\nprint(torch.__name__)\n")))
+    job.wait(timeout=60)
+    assert job.entries("task-ended")[0].data == {"state": "succeeded", "code": 0}, job.log("a1.n0.agent.log").decode()
+
+
 def test_ranks_that_ignore_sigterm_are_killed(bench: Bench) -> None:
     text = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(300)\n"
     job = bench.launch(JobSpec(kind="pytorch", gpus=2, script=bench.script("train.py", text)), grace=6)

@@ -1,4 +1,4 @@
-"""Kind ``pytorch``: one torch agent (``python -m torch.distributed.run``) per node, each with the node's processes.
+"""Kind ``pytorch``: one torch agent (what ``torchrun`` starts) per node, each with the node's processes.
 
 Every rank is started through a line of shell that points its output at FIFOs of its own and then becomes the program. The agent's own
 way (``--tee``) goes through files that grow without limit, is 0.1 s late, replaces bytes that are no UTF-8, and tears lines of two ranks
@@ -13,6 +13,10 @@ import msgspec
 from gpuctl.clusters.local.kinds.command import rendezvous
 from gpuctl.clusters.local.kinds.program import interpreter, script_path
 from gpuctl.clusters.local.kinds.step import Reading, Start, Step, TaskContext, free_ports, private_directory
+
+_AGENT = "import sys; sys.path = [path for path in sys.path if path]; from torch.distributed.run import main; main()"
+"""As torchrun's own entry point does, and unlike ``-m``, without the working directory among the places that torch's own imports are looked
+for in: a ``cuda.py`` or ``queue.py`` of the user's there would be taken for the library's."""
 
 _INTO_FIFOS = 'd=$0/$RANK; if [ -p "$d.o" ] && [ -p "$d.e" ]; then exec "$@" >"$d.o" 2>"$d.e"; fi; exec "$@"'
 _PORT_TAKEN = re.compile(rb"EADDRINUSE|address already in use", re.IGNORECASE)
@@ -31,7 +35,7 @@ def _step(context: TaskContext, *, tries: int) -> Step:
     program = spec.command or (interpreter(context), "-u", script_path(context), *spec.args)
     program = (*program, *(context.task.args or ()))
     per_node = spec.procs_per_node
-    agent = (interpreter(context), "-m", "torch.distributed.run", "--no-python", "/bin/sh", "-c", _INTO_FIFOS, streams, *program)
+    agent = (interpreter(context), "-c", _AGENT, "--no-python", "/bin/sh", "-c", _INTO_FIFOS, streams, *program)
     starts = []
     readings = []
     for node in range(spec.nodes):
