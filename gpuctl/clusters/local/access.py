@@ -83,13 +83,19 @@ def _run(argv: Sequence[str], *, env: Mapping[str, str], directory: str) -> int:
         ) as child:
             code = child.wait()
     except FileNotFoundError:
-        return _NOT_FOUND
+        return _refused(f"{argv[0]}: command not found" if os.path.isdir(directory) else f"{directory}: no such directory", _NOT_FOUND)
     except PermissionError:
-        return _NOT_EXECUTABLE
+        return _refused(f"{argv[0]}: permission denied", _NOT_EXECUTABLE)
     finally:
         if in_main:
             signal.signal(signal.SIGINT, before)
     return of_signal(-code) if code < 0 else code
+
+
+def _refused(why: str, status: int) -> int:
+    """The word of a shell that cannot start a program, where the program's own words would have stood, and its exit status."""
+    os.write(2, f"{why}\n".encode(errors="backslashreplace"))
+    return status
 
 
 def _set(handler: signal.Handlers) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gpuctl.base import clock
-from gpuctl.base.errors import ConflictError, InvalidInput, NotAllowedError, NotFoundError
+from gpuctl.base.errors import ConflictError, InvalidInput, NotAllowedError, NotFoundError, Problem
 from gpuctl.clusters.local import lookup, seal, volumes
 from gpuctl.clusters.local.paths import state_error
 from gpuctl.clusters.local.snapshot import queue_job_of
@@ -40,14 +40,18 @@ class Intake:
         nodes: the machine, asked only when a job has to be judged against it.
         volume_root: where volumes live.
         user: whose jobs they are.
+        team: whose windows they may use.
     """
 
-    def __init__(self, database: Database, *, nodes: Callable[[], Sequence[NodeState]], volume_root: str, user: str) -> None:
+    def __init__(
+        self, database: Database, *, nodes: Callable[[], Sequence[NodeState]], volume_root: str, user: str, team: str | None = None
+    ) -> None:
         self._database = database
         self._paths = database.paths
         self._nodes = nodes
         self._volume_root = volume_root
         self._user = user
+        self._team = team
 
     def known(self, submission: Submission) -> str | None:
         """The id of the job that this submission has already become.
@@ -77,15 +81,16 @@ class Intake:
         """The spec as it is stored (dependencies by id), if the job could ever run here.
 
         Raises:
-            InvalidInput: volumes that are missing.
+            InvalidInput: a script or volumes that are missing.
             NotFoundError: a dependency that does not exist.
             ConflictError: a dependency that can never be satisfied any more.
             NotAllowedError: ``never-fits``.
         """
         spec = submission.spec
+        _check_script(submission)
         self._check_volumes(submission)
         after = tuple(self._dependency(each, name=submission.base_name) for each in spec.after)
-        job = queue_job_of("new", submission.base_name, spec, submitted_at=clock.now(), user=self._user)
+        job = queue_job_of("new", submission.base_name, spec, submitted_at=clock.now(), user=self._user, team=self._team)
         never = placement.fits_ever(job, self._nodes())
         if never is not None:
             raise NotAllowedError(
@@ -176,10 +181,21 @@ class Intake:
                 )
             )
             name = jobs.free_name(connection, submission.base_name, submission.request_id)
-            accepted = Accepted(id=job_id, name=name, user=self._user, at=at, asked=digest(submission), submission=kept, environment=names)
+            accepted = Accepted(
+                id=job_id, name=name, user=self._user, at=at, asked=digest(submission), submission=kept, environment=names, team=self._team
+            )
             write_whole(self._paths.record(job_id), encode(accepted))
             jobs.insert(connection, accepted)
         return None
+
+
+def _check_script(submission: Submission) -> None:
+    """A script that is not there is told at once, unless a job that has to end first may still write it."""
+    spec = submission.spec
+    if spec.script is None or spec.after or os.path.exists(os.path.join(submission.code.workdir, spec.script)):
+        return
+    problem = Problem(field="script", message=f"there is no such file in {submission.code.workdir}", got=spec.script)
+    raise InvalidInput(f"cannot submit {submission.base_name}", [problem], code="script-missing")
 
 
 def write_whole(path: str, content: bytes) -> None:
