@@ -20,7 +20,7 @@ pasted. A library's exceptions are translated where the library is used and neve
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from gpuctl.base.exitcodes import ExitCode
@@ -49,6 +49,16 @@ class GpuctlError(Exception):
         self.hint = hint
         if not _KEBAB.match(self.code):
             raise ValueError(f"error codes are kebab-case, got {self.code!r}")
+
+    def __str__(self) -> str:
+        """All of it, a line each: what a traceback shows to somebody who works in Python."""
+        return "\n".join([self.message, *self._facts()])
+
+    def _facts(self) -> Iterator[str]:
+        if self.cause:
+            yield f"cause: {self.cause}"
+        if self.hint:
+            yield f"hint: {self.hint}"
 
 
 class UsageError(GpuctlError):
@@ -98,6 +108,10 @@ class InvalidInput(UsageError):
     ) -> None:
         super().__init__(message, code=code, cause=cause, hint=hint)
         self.problems: tuple[Problem, ...] = tuple(problems)
+
+    def _facts(self) -> Iterator[str]:
+        yield from (f"  {problem}" for problem in self.problems)
+        yield from super()._facts()
 
 
 class NotKeptHere(UsageError):

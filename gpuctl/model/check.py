@@ -15,7 +15,7 @@ from msgspec import inspect
 from gpuctl.base import duration, names
 from gpuctl.base.errors import Problem, nearest
 from gpuctl.model.rules import check_spec, shown
-from gpuctl.model.spec import API_VERSION, JobDocument
+from gpuctl.model.spec import API_VERSION, JobDocument, JobSpec, Metadata
 
 __all__ = ["check_document", "check_metadata", "check_spec", "read", "touched"]
 
@@ -169,7 +169,7 @@ def _walk_struct(value: object, kind: inspect.StructType, path: str, problems: l
         where = f"{path}.{key}" if path else str(key)
         field = fields.get(key) if isinstance(key, str) else None
         if field is None:
-            close = nearest(str(key), fields)
+            close = nearest(str(key), fields) if kind.cls is not JobDocument else _deeper(str(key)) or nearest(str(key), fields)
             problems.append(Problem(field=where, message="unknown field", allowed=None if close else _few(list(fields)), nearest=close))
             continue
         if item is None and not field.required:
@@ -183,6 +183,11 @@ def _walk_struct(value: object, kind: inspect.StructType, path: str, problems: l
     for name, value_missing in getattr(kind.cls, "PLACEHOLDERS", {}).items():
         kept.setdefault(name, value_missing)
     return _DROPPED if _lacks(kind, kept) else kept
+
+
+def _deeper(key: str) -> str | None:
+    """Where a field that stands at the top of a document belongs."""
+    return next((f"{part}.{key}" for part, struct in (("metadata", Metadata), ("spec", JobSpec)) if key in _fields(struct)), None)
 
 
 def _lacks(kind: inspect.StructType, kept: Mapping[str, Any]) -> bool:

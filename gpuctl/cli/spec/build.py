@@ -88,7 +88,8 @@ def build(given: Given, place: Place, *, program: Program | None = None, base: I
             problems.append(NOTHING)
     if document is None or problems:
         problems = list(dict.fromkeys(problems))
-        raise InvalidInput(f"cannot {verb}: {_count(problems)}", problems, hint=f"gpuctl {verb} --help")
+        hint = f"gpuctl {verb} --help" if file is None else "gpuctl submit --dry-run -o yaml -j 1x2 train.py > job.yaml"
+        raise InvalidInput(f"cannot {verb}: {_count(problems)}", problems, hint=hint)
     name = document.metadata.name or submission.base_name(document.spec)
     said = (*runs.notes, *notes)
     return Built(document=document, body=_in_order(tree), base_name=name, secrets=layers.secrets(), layers=layers, notes=said)

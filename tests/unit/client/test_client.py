@@ -170,6 +170,7 @@ def test_wrong_arguments_are_all_told_and_nothing_is_submitted(
     with pytest.raises(InvalidInput) as caught:
         client.submit(**arguments)
     assert [problem.field for problem in caught.value.problems] == fields
+    assert all(f"  {field}: " in str(caught.value) for field in fields), "Python shows nothing but the text"
     assert cluster.jobs_by_id == {}
 
 

@@ -129,6 +129,11 @@ def test_everything_wrong_is_told_at_once() -> None:
     assert told["spec.env.LR"].endswith('did you mean "0.1"?')
 
 
+def test_a_flat_document_is_told_where_its_fields_belong() -> None:
+    _, wrong = check_document({"apiVersion": "gpuctl.io/v1", "kind": "Job", "name": "a", "script": "a.py", "spec": {"command": ["true"]}})
+    assert {problem.field: problem.nearest for problem in wrong} == {"name": "metadata.name", "script": "spec.script"}
+
+
 def test_numbers_for_amounts_and_empty_fields_are_as_people_write_them() -> None:
     found, _ = check_document(document(cpus=4, memory=1024, time=None, env=None, signal=None))
     assert found is not None
