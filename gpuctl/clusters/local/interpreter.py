@@ -45,11 +45,11 @@ def find(spec_python: str | None, workdir: str, env: Mapping[str, str]) -> Inter
 
 
 def all_found(workdir: str, env: Mapping[str, str]) -> tuple[Interpreter, ...]:
-    """Every interpreter that could be chosen here, in order, each once (``gpuctl doctor``)."""
+    """Every interpreter that could be chosen here, in order, each once whatever it is called (``gpuctl doctor``)."""
     found: dict[str, Interpreter] = {}
     for path, why in _candidates(workdir, env):
         if _runs(path):
-            found.setdefault(path, Interpreter(path=path, why=why))
+            found.setdefault(os.path.realpath(os.path.dirname(path)), Interpreter(path=path, why=why))
     return tuple(found.values())
 
 

@@ -53,7 +53,9 @@ def test_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own" / "pipx_metadata.json").unlink()
     (tmp_path / "own" / "uv-receipt.toml").write_text("")
     assert chosen() == (on_path, "PATH")
-    assert [found.why for found in interpreter.all_found(str(work), env)] == ["PATH"]
+    fake(work / ".venv" / "bin" / "python")
+    fake(work / ".venv" / "bin" / "python3")
+    assert [found.why for found in interpreter.all_found(str(work), env)] == [".venv", "PATH"], "each environment once"
 
 
 def test_a_venv_of_a_parent_counts_only_inside_one_project(tmp_path: Path, no_own: None) -> None:
