@@ -74,9 +74,9 @@ def _also(case: Case, reason: Reason, main: Evidence | None, current: Sequence[E
         others = [one for one in ranked if one is not main and RULES[one.code].trust is not Trust.NOTE]
     if case.job.state is State.SUCCEEDED:
         others = []
-    if main is not None and RULES[main.code].trust is Trust.CAUSE:
-        # That whoever raised an exception then ended with 1 is no news.
-        others = [one for one in others if RULES[one.code].trust is not Trust.TERMINATED or (one.rank, one.task) != (main.rank, main.task)]
+    # That a rank which raised an exception then ended with 1 is no news.
+    told = {(one.rank, one.task) for one in current if RULES[one.code].trust is Trust.CAUSE}
+    others = [one for one in others if RULES[one.code].trust is not Trust.TERMINATED or (one.rank, one.task) not in told]
     reasons = [RULES[one.code].judge(case, one) for one in notes]
     tasks = failed_tasks(case.job)
     reasons += [tasks] if tasks is not None else []
