@@ -38,7 +38,8 @@ def outlook(
     """The outlook of every job in ``line`` (in order), by its id."""
     sim = space.copy()
     pending = sorted((release for release in releases if release.at is not None), key=lambda release: release.at or now)
-    endless_running = sum(1 for release in releases if release.at is None)
+    running = _holders(releases)
+    endless_running = _holders([release for release in releases if release.at is None])
     found: dict[str, Outlook] = {}
     groups: dict[_Kind, list[QueueJob]] = {}
     stopped: list[_Kind] = []
@@ -66,11 +67,11 @@ def outlook(
         endless = sum(1 for one in rivals if one.time_limit is None) + len(served_before) + endless_running
         found[job.id] = Outlook(
             ahead=count + len(served_before),
-            running=len(releases),
+            running=running,
             endless=endless,
             start=start,
             first=line[0].name if count else None,
-            unknown=None if start is not None else _unknown(number, count + len(served_before) + len(releases), endless),
+            unknown=None if start is not None else _unknown(number, count + len(served_before) + running, endless),
         )
         groups.setdefault(kind, []).append(job)
     return found
@@ -89,6 +90,13 @@ class _Kind(NamedTuple):
             and (self.gpu_type is None or other.gpu_type is None or self.gpu_type == other.gpu_type)
             and (self.tier == "any" or other.tier == "any" or self.tier == other.tier)
         )
+
+
+def _holders(releases: Sequence[Release]) -> int:
+    """How many jobs hold what comes back: an array is one, however many slots it has."""
+    return sum(1 for release in releases if release.array is None) + len(
+        {release.array for release in releases if release.array is not None}
+    )
 
 
 def _runs(job: QueueJob) -> int:

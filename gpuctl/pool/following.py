@@ -12,7 +12,7 @@ import msgspec
 from gpuctl.base import clock
 from gpuctl.base.errors import UnavailableError
 from gpuctl.model.ask import LogQuery
-from gpuctl.model.job import Attempt, Job, RankEnd
+from gpuctl.model.job import Attempt, Job, RankEnd, State
 from gpuctl.pool.logs import jsonlines, merge
 from gpuctl.pool.logs.label import Among
 from gpuctl.pool.standins import Absent, Awaited, Key, Lookout, key_of
@@ -189,6 +189,9 @@ def absent(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list[Absent]:
         if attempt.ended_at is None or not _bad(attempt):
             continue
         ended = {end.rank for end in attempt.ranks}
+        spoke = any(log.rank is not None and (log.task, log.attempt) == (attempt.task, attempt.number) for log in logs)
+        if attempt.state is State.FAILED and not ended and not spoke:
+            continue  # it failed before there was any rank, which its agent tells
         for node, pod in enumerate(attempt.pods):
             if query.node not in (None, node):
                 continue

@@ -66,6 +66,13 @@ def test_no_start_is_promised_when_somebody_ahead_has_no_end() -> None:
     assert behind.reason.advice == "give jobs a --time to learn when this one starts: 2 of 5 running or ahead have none"
 
 
+def test_a_running_array_is_one_job_however_many_slots_it_has() -> None:
+    slots = tuple((number,) for number in range(8))
+    array = running("sweep", *slots, array=ArrayProgress(ready=0, running=8))
+    waits = wait(acts([job("big", gpus=8)], machine(taken=tuple(range(8))), running=(array,))["big"])
+    assert waits.reason.advice == "give jobs a --time to learn when this one starts: 1 of 1 running or ahead have none"
+
+
 def test_back_fill_passes_only_on_what_the_head_does_not_need_or_in_time() -> None:
     busy = running("train", (4, 5, 6, 7), ends=60)
     head = job("head", age=50, gpus=6)

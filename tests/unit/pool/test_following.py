@@ -128,6 +128,14 @@ def test_lost_ranks_are_named(pool: DirectPool, cluster: FakeCluster) -> None:
     assert text(pool, ranks=frozenset({3})) == ["rank 3 on local-0 left no log and no exit status (attempt 1: lost)"]
 
 
+def test_a_job_that_could_not_start_has_no_rank_to_miss(pool: DirectPool, cluster: FakeCluster) -> None:
+    job = cluster.start("train")
+    cluster.log_of[job.id] = [FakeLog(rank=None)]
+    cluster.log_of[job.id][0].content += record("no such program", stream="g")
+    cluster.finish("train", {}, state=State.FAILED)
+    assert text(pool) == ["no such program"]
+
+
 def test_following_begins_before_the_job_does(follow: Callable[..., Reader], cluster: FakeCluster) -> None:
     reader = follow()
     cluster.start("train")
