@@ -37,10 +37,10 @@ def _sentence(job: QueueJob, nodes: Sequence[NodeState], typed: Sequence[NodeSta
         return f"no {job.gpu_type}" + (f", only {', '.join(types)}" if types else "")
     if code == "never-fits":
         return _never(job, typed, kind, there)
-    if code == "fragmented":
-        return f"{free} of {there} {kind} free, but in pieces of {max((room.free for room in counting), default=0)}"
-    if code == "capacity" and job.pods * job.gpus > free:
-        return f"{free} of {there} {kind} free"
+    if code == "fragmented" or (code == "capacity" and job.pods * job.gpus > free):
+        largest = max((room.free for room in counting), default=0)
+        broken = code == "fragmented" or 0 < largest < job.gpus
+        return f"{free} of {there} {kind} free" + (f", but in pieces of {largest}" if broken else "")
     if code == "capacity":
         return f"{free} of {there} {kind} free, but not the CPU or memory for {shape(job)}"
     if code == "not-ready":

@@ -68,11 +68,13 @@ class Judged(NamedTuple):
 
     @property
     def never(self) -> bool:
-        """Whether the job could not start there even with nobody else about."""
-        return self.reason is not None and self.reason.code in NEVER
+        """Whether time alone would not bring the job there, were nobody else about."""
+        if self.reason is None:
+            return False
+        return self.reason.code in NEVER or (self.offer.barred is not None and self.reason.code != "unreachable")
 
 
-NEVER = frozenset({"never-fits", "no-such-gpu", quota.NEVER, "volume-home", "not-kept", "budget"})
+NEVER = frozenset({"never-fits", "no-such-gpu", quota.NEVER})
 
 
 def judge(job: QueueJob, offers: Iterable[Offer], *, queue: str | None = None) -> tuple[Judged, ...]:

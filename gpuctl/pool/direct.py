@@ -10,6 +10,7 @@ from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.pool import listings, resolve
 from gpuctl.pool.members import Members
 from gpuctl.port.capability import Capability
@@ -174,6 +175,10 @@ class DirectPool:
         from gpuctl.pool import quotas
 
         return quotas.rows(self.members)
+
+    def schedules(self) -> Listing[ScheduleStatus]:
+        """Every schedule that a cluster obeys."""
+        return listings.flat(self.members, lambda cluster: cluster.schedules())
 
     def checks(self) -> Sequence[Check]:
         """What ``doctor`` shows."""

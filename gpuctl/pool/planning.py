@@ -27,7 +27,7 @@ def plan(members: Members, choice: Choice) -> Plan:
     if not choice.accepted:
         judged = [ranked.judged for ranked in choice.ranked if ranked.judged is not None]
         refused = refusal(choice.submission, judged, choice.seen)
-        if all(each.never or each.offer.barred is not None for each in judged):
+        if all(each.never for each in judged):
             raise refused
         notes.append(f"it would be refused now: {refused.message}; --wait-for-capacity keeps trying")
     answers = _starts(members, choice)

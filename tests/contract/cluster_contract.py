@@ -215,6 +215,31 @@ class ClusterContract:
 
     # -- 9: capabilities ----------------------------------------------------------------------------------------------------------
 
+    # -- 10: claims ---------------------------------------------------------------------------------------------------------------
+
+    def test_10_the_first_claim_stands(self, place: Place) -> None:
+        claims = [place.again().claim("mine", digest="one", home=home) for home in ("here", "there")]
+        assert claims == ["here", "here"]
+        assert place.cluster.claim("other", digest="two", home="there") == "there"
+        with pytest.raises(ConflictError):
+            place.cluster.claim("mine", digest="something else", home="here")
+
+    def test_10_of_several_at_once_one_stands(self, place: Place) -> None:
+        homes = [f"home-{number}" for number in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            found = set(threads.map(lambda home: place.again().claim("mine", digest="one", home=home), homes))
+        assert len(found) == 1
+        assert found <= set(homes)
+
+    def test_quota_tells_what_may_be_held(self, place: Place) -> None:
+        for row in place.cluster.quota().items:
+            assert row.cluster == place.cluster.name
+            assert row.name
+            counts = [row.nominal, row.used, row.free, row.borrowed, row.borrowable, *row.usable.values()]
+            assert all(count is None or count >= 0 for count in counts)
+
+    # -- 9: what is not kept ------------------------------------------------------------------------------------------------------
+
     def test_9_what_is_not_kept_is_refused(self, place: Place) -> None:
         kept = place.cluster.capabilities
         job = place.cluster.launch(place.submission("true", hold=Capability.HOLD in kept)).job

@@ -146,6 +146,22 @@ class PoolContract:
         with pytest.raises(ConflictError):
             world.pool.submit(msgspec.structs.replace(asked, spec=msgspec.structs.replace(asked.spec, env={"OTHER": "1"})))
 
+    def test_6_a_request_id_is_one_job_or_none(self, world: World) -> None:
+        lost = world.clusters()[1]
+        asked = msgspec.structs.replace(world.submission("train"), request_id="mine", explicit_request_id=True)
+        world.lose(lost)
+        with pytest.raises(UnavailableError):
+            world.pool.submit(asked)
+        assert world.pool.jobs(JobQuery()).items == ()
+
+    def test_quota_covers_every_cluster(self, world: World) -> None:
+        listing = world.pool.quota()
+        assert {row.cluster for row in listing.items} == set(world.clusters())
+        for row in listing.items:
+            assert row.free is None or row.nominal is None or row.free <= row.nominal
+        world.lose(world.clusters()[1])
+        assert list(world.pool.quota().incomplete) == [world.clusters()[1]]
+
     def test_cancel_is_idempotent(self, world: World) -> None:
         job = world.pool.submit(world.submission("train", hold=True)).job
         world.pool.cancel(job.name)

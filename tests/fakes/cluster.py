@@ -15,6 +15,7 @@ from gpuctl.model.job import Attempt, Exit, Job, Pod, RankEnd, State
 from gpuctl.model.place import ClusterStatus, Device, Holder, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation, Reason
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
 from gpuctl.port.stream import RankLog, Stop
@@ -60,6 +61,7 @@ class FakeCluster:
         delay: seconds that every call takes first (a slow one).
         busy: by node, how many devices strangers hold.
         sick: by node, why it cannot be used.
+        tiers: by node, a tier of its own.
         hidden: what is free must not be read (a 403).
         quotas: what ``quota`` answers; the devices as they are by default.
         claims: by request id, the digest and home of its claim.
@@ -98,6 +100,7 @@ class FakeCluster:
         self.claims: dict[str, tuple[str, str]] = {}
         self.busy: dict[str, int] = {}
         self.sick: dict[str, str] = {}
+        self.tiers: dict[str, str] = {}
         self.hidden = False
         self.place = f"uid-{name}"
 
@@ -178,6 +181,7 @@ class FakeCluster:
             nodes=len(self.node_names),
             free={self.gpu_type: free},
             total={self.gpu_type: total},
+            uid=self.place,
         )
 
     def nodes(self) -> Listing[Node]:
@@ -205,6 +209,10 @@ class FakeCluster:
             cluster=self._name, name="devices", source="devices", gpu_type=self.gpu_type, nominal=total, used=total - free, free=free
         )
         return Listing(items=(row,))
+
+    def schedules(self) -> Listing[ScheduleStatus]:
+        self._gate("schedules")
+        return Listing()
 
     def checks(self) -> Sequence[Check]:
         self._gate("checks")
@@ -418,7 +426,7 @@ class FakeCluster:
                 Node(
                     name=name,
                     cluster=self._name,
-                    tier=self.tier,
+                    tier=self.tiers.get(name, self.tier),
                     gpu_type=self.gpu_type,
                     gpus=self.gpus,
                     gpus_free=self.gpus - busy,

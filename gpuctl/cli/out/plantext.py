@@ -4,7 +4,6 @@ from gpuctl.base import duration
 from gpuctl.cli.result import Column, Context, Rows
 from gpuctl.model.ask import Plan, PlanOption
 from gpuctl.policy import price
-from gpuctl.policy.offers import NEVER
 
 
 def rows(plan: Plan) -> Rows:
@@ -19,11 +18,15 @@ def rows(plan: Plan) -> Rows:
     )
 
 
+_OPEN = frozenset({"capacity", "fragmented", "quota", "window", "not-ready", "unreachable", "unknown"})
+"""Reasons that pass by themselves, nobody knows when; with any other it will never start there."""
+
+
 def _when(option: PlanOption, context: Context) -> str:
     if option.now:
         return "now"
     if option.at is None:
-        return "no" if option.reason is not None and option.reason.code in NEVER else "?"
+        return "?" if option.reason is None or option.reason.code in _OPEN else "no"
     return f"{context.local(option.at):%a %H:%M} (in {duration.short((option.at - context.now).total_seconds())})"
 
 

@@ -64,4 +64,6 @@ COLUMNS = (
     Column(name="PENDING", cell=lambda row, _: cells.ABSENT if row.source == DEVICES else cells.known(row.pending), right=True, wide=True),
     Column(name="SOURCE", cell=lambda row, _: row.source, wide=True),
 )
-"""``gpuctl quota``. QUOTA is what is guaranteed, OVER what is held above it, borrowed from others; X8 to X1: how many pods of so many GPUs would start now."""
+"""``gpuctl quota``. QUOTA is what is guaranteed, OVER what is held above it, borrowed from others.
+
+X8 to X1: how many pods of so many GPUs would start now."""

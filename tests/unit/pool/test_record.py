@@ -1,0 +1,179 @@
+"""My own record: what I ran is known after its cluster has forgotten it."""
+
+import os
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gpuctl.base.errors import NotFoundError, UnavailableError
+from gpuctl.model.ask import JobQuery
+from gpuctl.model.job import State
+from gpuctl.pool.direct import DirectPool
+from gpuctl.pool.record import Record
+from tests.fakes.cluster import FakeCluster
+from tests.fakes.pool import fake_pool, stateless, submission
+
+MINE = JobQuery()
+
+
+def forget(cluster: FakeCluster) -> None:
+    """What a time to live does to ended jobs, and an administrator to others."""
+    cluster.jobs_by_id.clear()
+    cluster.submissions.clear()
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return stateless("res-a")
+
+
+@pytest.fixture
+def pool(cluster: FakeCluster, tmp_path: Path) -> DirectPool:
+    return fake_pool(cluster, stateless("res-b"), record_at=tmp_path / "record")
+
+
+def ran(pool: DirectPool, cluster: FakeCluster, name: str = "train") -> str:
+    job = pool.submit(submission(name, cluster="res-a")).job
+    cluster.start(job.name)
+    cluster.finish(job.name)
+    return job.name
+
+
+@pytest.mark.parametrize("seen_by", ["jobs", "job", "history", "wait"])
+def test_an_end_that_was_seen_is_remembered(pool: DirectPool, cluster: FakeCluster, seen_by: str) -> None:
+    name = ran(pool, cluster)
+    {
+        "jobs": lambda: pool.jobs(JobQuery()),
+        "job": lambda: pool.job(name),
+        "history": lambda: pool.history(MINE),
+        "wait": lambda: list(pool.wait([name], stop=threading.Event(), timeout=5)),
+    }[seen_by]()
+    forget(cluster)
+    (job,) = pool.history(MINE).items
+    assert (job.name, job.state, job.exit and job.exit.status) == (name, State.SUCCEEDED, 0)
+    assert job.placement[0].cluster == "res-a"  # what only the submit knew is kept
+    assert pool.job(name).state is State.SUCCEEDED
+    assert pool.job("train").id == pool.job(f"job/{name}").id == pool.job(None).id == job.id
+    with pytest.raises(NotFoundError):
+        pool.job("something-else")
+    assert pool.jobs(JobQuery()).items == ()  # a list of what is there, not of what was
+
+
+def test_an_end_that_nobody_saw_is_not_invented(pool: DirectPool, cluster: FakeCluster) -> None:
+    name = ran(pool, cluster)
+    forget(cluster)
+    job = pool.job(name)
+    assert job.state is State.LOST
+    assert job.reason is not None
+    assert job.reason.sentence == "res-a does not know it any more; it was queued when it was last seen"
+
+
+def test_a_cluster_that_does_not_answer_has_forgotten_nothing(pool: DirectPool, cluster: FakeCluster) -> None:
+    name = ran(pool, cluster)
+    cluster.trouble = UnavailableError("cannot reach res-a")
+    listing = pool.history(MINE)
+    assert [(job.name, job.state) for job in listing.items] == [(name, State.QUEUED)]
+    assert list(listing.incomplete) == ["res-a"]
+    with pytest.raises(UnavailableError):
+        pool.job(name)
+
+
+def test_what_the_cluster_says_wins_and_nothing_is_told_twice(pool: DirectPool, cluster: FakeCluster) -> None:
+    first, second = ran(pool, cluster, "first"), pool.submit(submission("second", cluster="res-b")).job.name
+    by_name = {job.name: job.state for job in pool.history(MINE).items}
+    assert by_name == {first: State.SUCCEEDED, second: State.QUEUED}
+
+
+def test_filters_and_limits_hold_for_what_is_remembered(pool: DirectPool, cluster: FakeCluster) -> None:
+    names = [ran(pool, cluster, name) for name in ("llama", "llama-eval", "prep")]
+    pool.history(MINE)
+    forget(cluster)
+    assert {job.name for job in pool.history(JobQuery(name="llama*")).items} == set(names[:2])
+    assert pool.history(JobQuery(states=frozenset({State.FAILED}))).items == ()
+    assert [job.name for job in pool.history(JobQuery(limit=1)).items] == [names[2]]
+    assert pool.history(JobQuery(labels={"team": "x"})).items == ()
+
+
+def test_a_job_in_another_state_by_now_is_not_taken_for_a_forgotten_one(pool: DirectPool, cluster: FakeCluster) -> None:
+    job = pool.submit(submission(cluster="res-a")).job
+    cluster.start(job.name)
+    assert pool.history(JobQuery(states=frozenset({State.QUEUED, State.LOST}))).items == ()
+
+
+def test_nothing_is_written_twice_where_a_machine_keeps_its_own_store(tmp_path: Path) -> None:
+    pool = fake_pool(FakeCluster(), record_at=None)
+    pool.submit(submission())
+    pool.history(MINE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_record_is_private(pool: DirectPool, cluster: FakeCluster, tmp_path: Path) -> None:
+    ran(pool, cluster)
+    pool.history(MINE)
+    pool.submit(submission("second"))
+    files = [path for path in (tmp_path / "record").rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert (tmp_path / "record" / "open").stat().st_mode & 0o777 == 0o700
+
+
+def test_torn_and_strange_lines_are_skipped_and_closed(pool: DirectPool, cluster: FakeCluster, tmp_path: Path) -> None:
+    ran(pool, cluster, "first")
+    pool.history(MINE)
+    ended = tmp_path / "record" / "ended.jsonl"
+    ended.write_bytes(b'\xff\xfe\n{"id": 3}\n' + ended.read_bytes() + b'{"id": "torn by a full di')
+    (tmp_path / "record" / "open" / "strange.json").write_bytes(b"{")
+    ran(pool, cluster, "second")
+    pool.history(MINE)
+    forget(cluster)
+    assert {job.base_name for job in pool.history(MINE).items} == {"first", "second"}
+
+
+def test_a_crash_between_line_and_removal_leaves_one_job(pool: DirectPool, cluster: FakeCluster, tmp_path: Path) -> None:
+    name = ran(pool, cluster)
+    kept = {path: path.read_bytes() for path in (tmp_path / "record" / "open").iterdir()}
+    pool.history(MINE)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    forget(cluster)
+    assert [(job.name, job.state) for job in pool.history(MINE).items] == [(name, State.SUCCEEDED)]
+
+
+def test_a_record_that_cannot_be_written_costs_a_note_not_the_job(cluster: FakeCluster, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    pool = fake_pool(cluster, record_at=blocked / "record")
+    submitted = pool.submit(submission())
+    assert len(cluster.jobs_by_id) == 1
+    (note,) = submitted.notes
+    assert note.startswith("the job is not in your own record")
+    assert len(pool.jobs(JobQuery()).items) == 1
+    assert len(pool.history(MINE).items) == 1
+
+
+def test_settling_at_once_from_several_processes_keeps_whole_lines(cluster: FakeCluster, tmp_path: Path) -> None:
+    directory = str(tmp_path / "record")
+    jobs = []
+    for number in range(40):
+        job = fake_pool(cluster).submit(submission(f"job-{number}")).job
+        jobs.append(msgspec.structs.replace(job, state=State.SUCCEEDED, labels={"long": "x" * 5000}))
+        Record(directory).submitted(job)
+    threads = [threading.Thread(target=lambda part=jobs[start::4]: Record(directory).saw(part)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {job.id for job in Record(directory).jobs().values() if job.final} == {job.id for job in jobs}
+    assert os.listdir(f"{directory}/open") == []
+
+
+def test_ids_that_are_no_file_names(cluster: FakeCluster, tmp_path: Path) -> None:
+    job = msgspec.structs.replace(fake_pool(cluster).submit(submission()).job, id="../../etc/passwd")
+    record = Record(str(tmp_path / "record"))
+    assert record.submitted(job) is None
+    assert list(record.jobs()) == [job.id]
+    record.saw([msgspec.structs.replace(job, state=State.FAILED)])
+    assert record.jobs()[job.id].state is State.FAILED
+    assert {path.name for path in tmp_path.iterdir()} == {"record"}
