@@ -45,6 +45,7 @@ class _PodReader:
                 self._api,
                 self._target,
                 self._states,
+                first=whose,
                 expected=self._expected,
                 since=since,
                 follow=follow,
@@ -52,7 +53,6 @@ class _PodReader:
                 pace=self._pace,
                 gate=self._gate,
             ).shared
-            made.join(whose)
             return made
 
 

@@ -28,7 +28,8 @@ class Reading:
         api: where the pod is.
         target: the pod.
         states: to see whether it still is there.
-        expected: the ranks (None: the agent) that may join.
+        first: the rank (None: the agent) for which it is opened.
+        expected: the ranks that may join, it among them.
         since: an instant in the header's form.
         follow: until the container has ended for good.
         tail: begin with the last so many lines.
@@ -42,6 +43,7 @@ class Reading:
         target: PodTarget,
         states: PodStates,
         *,
+        first: int | None,
         expected: Collection[int | None],
         since: str | None,
         follow: bool,
@@ -57,7 +59,7 @@ class Reading:
         self._gate = gate
         self._expected = expected
         self._kept: dict[int | None, list[bytes]] | None = None
-        self.shared = Shared(expected=expected, follow=follow, pace=pace)
+        self.shared = Shared(first, expected=expected, follow=follow, pace=pace)
         self._closing = self.shared.closing
         self._fetch = Fetch(
             api,
@@ -134,6 +136,8 @@ class Reading:
             if not isinstance(failure, _PASSING):
                 raise failure
             if time.monotonic() - began > self._pace.farewell_s or self._closing.is_set():
+                if not failure.status:  # not even the API server answers
+                    raise failure
                 self._given_up(chapter, failure)
                 return
             wait = self._pause(wait)
@@ -258,9 +262,7 @@ class Reading:
             self._fetch.note(chapter, f"{self._target.place} is gone; {since} was lost")
 
     def _given_up(self, chapter: Chapter, failure: ApiFailure) -> None:
-        """The node does not hand its log over. Where not even the API server answers that is an error, else it concerns this pod alone."""
-        if not failure.status:
-            raise failure
+        """The node does not hand its log over, which concerns this pod alone."""
         self.shared.known()
         since = f"after {chapter.demux.last.decode()} " if chapter.demux.last else ""
         self._fetch.note(chapter, f"the log of {self._target.place} cannot be read {since}({failure.cause or failure.message})")

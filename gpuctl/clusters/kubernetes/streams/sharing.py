@@ -48,15 +48,16 @@ class Shared:
     """Queues of records by rank, with one writer and any number of readers.
 
     Args:
-        expected: the ranks (None: the agent) that may join.
+        first: the rank (None: the agent) that reads from the start.
+        expected: the ranks that may join, it among them.
         follow: whether there is a moment at which nothing new is there, although there will be.
     """
 
-    def __init__(self, *, expected: Collection[int | None], follow: bool, pace: Pace) -> None:
+    def __init__(self, first: int | None, *, expected: Collection[int | None], follow: bool, pace: Pace) -> None:
         self._follow = follow
         self._pace = pace
         self._expected = set(expected)
-        self._joined: set[int | None] = set()
+        self._joined: set[int | None] = {first}
         self._open = True
         self._changed = threading.Condition()
         self._spool = Spool(memory=pace.memory)

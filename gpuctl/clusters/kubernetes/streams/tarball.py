@@ -127,9 +127,10 @@ def pack(send: Callable[[bytes], None], entries: Sequence[tuple[str, str]], *, p
     written = 0
     with tarfile.open(fileobj=cast("IO[bytes]", _Sink(send)), mode="w|", format=tarfile.GNU_FORMAT, bufsize=1 << 15) as archive:
         for name, path in entries:
-            member = archive.gettarinfo(path, arcname=name)
-            if member is None or not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+            mode = os.lstat(path).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
                 continue
+            member = archive.gettarinfo(path, arcname=name)
             if member.islnk():  # its other name may be one that was not sent
                 member = _regular(member, path)
             member.uid = member.gid = 0
