@@ -24,6 +24,9 @@ from pathlib import Path
 import pytest
 
 from gpuctl.kube.api import Api, open_api
+from gpuctl.kube.objects.jobs import Job  # any object with conditions will do
+from gpuctl.kube.objects.meta import is_true
+from gpuctl.kube.resources import Resource
 from tests.integration.certificates import Authority, signing_key
 
 ASSETS = Path(os.environ.get("KUBEBUILDER_ASSETS") or "/usr/local/kubebuilder/bin")
@@ -31,6 +34,7 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-scheduler", "kube-controller-manager
 CRDS = os.environ.get("GPUCTL_TEST_CRDS")
 """A directory of CustomResourceDefinitions (``*.yaml``), read before tests get a clean environment."""
 READY_S = 90.0
+_DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 
 
 def missing() -> str | None:
@@ -144,7 +148,11 @@ class ControlPlane:
         if not CRDS:
             pytest.skip("GPUCTL_TEST_CRDS names no directory of CustomResourceDefinitions")
         self.kubectl("apply", "--server-side", "-f", CRDS)
-        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        # kubectl wait fails on a definition that has no conditions yet.
+        ends = time.monotonic() + READY_S
+        while not all(is_true(each.status.conditions, "Established") for each in self.api().list(_DEFINITIONS.path(), Job)):
+            assert time.monotonic() < ends, "the definitions were not established"
+            time.sleep(0.2)
 
     def namespace(self, name: str) -> str:
         """Create a namespace unless it is there."""
