@@ -31,6 +31,7 @@ class Column:
         wide: only with ``-o wide``.
         right: numbers, aligned to the right.
         shrink: a free-text column that gives way on a narrow terminal; the widest of several gives first.
+        tail: a column of names, cut in the middle where nothing else is left to give: names of one base differ in their ends.
         style: name of a style for the cell (``good``, ``bad``, ``busy``, ``faint``), by item.
         key: what ``--sort`` orders by (None sorts last); the cell's text without one.
     """
@@ -40,6 +41,7 @@ class Column:
     wide: bool = False
     right: bool = False
     shrink: bool = False
+    tail: bool = False
     style: Callable[[Any], str | None] | None = None
     key: Callable[[Any, Context], Any] | None = None
 

@@ -173,3 +173,13 @@ def test_tasks_are_folded_in_tables_only(run: Any) -> None:
 def test_a_reader_that_leaves_is_no_error(run: Any) -> None:
     outcome = run(RecordingPool(one_of_each()), "jobs", out=reader_that_left())
     assert (outcome.code, outcome.err) == (141, "")
+
+
+def test_long_names_give_way_in_their_middle_when_nothing_else_can(run: Any) -> None:
+    jobs = [make_job("a-very-long-name-for-a-job-indeed-k3f9", State.RUNNING), make_job("a-very-long-name-for-a-job-indeed-x2k9")]
+    lines = run(RecordingPool(jobs), "jobs", width=80, tty=True).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    names = [line.split()[0] for line in lines[1:]]
+    assert [name[-5:] for name in names] == ["-k3f9", "-x2k9"]
+    assert all("…" in name and name.startswith("a-very-long") for name in names)
+    assert "a-very-long-name-for-a-job-indeed-k3f9" in run(RecordingPool(jobs), "jobs", width=80).out

@@ -1,7 +1,7 @@
 """Plain tables: a streaming column writer (10,000 rows in about 10 ms; a rich table needs seconds)."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpuctl.cli.result import Column, Context
@@ -9,6 +9,7 @@ from gpuctl.cli.result import Column, Context
 _STYLES = {"good": "32", "bad": "31", "busy": "33", "faint": "2", "strong": "1"}
 _GAP = "  "
 _SHORTEST = 8
+_SHORTEST_NAME = 16
 
 
 def render(items: Sequence[Any], columns: Sequence[Column], context: Context, *, width: int | None, headers: bool) -> str:
@@ -23,7 +24,14 @@ def render(items: Sequence[Any], columns: Sequence[Column], context: Context, *,
     shown = []
     for text, column, wide in zip(texts, columns, widths, strict=True):
         styles = [column.style(item) for item in items] if column.style and context.color else None
-        shown.append(text.padded(wide, right=column.right, styles=[None, *styles] if styles and headers else styles))
+        shown.append(
+            text.padded(
+                wide,
+                right=column.right,
+                cutting=cut_middle if column.tail else cut,
+                styles=[None, *styles] if styles and headers else styles,
+            )
+        )
     return "".join(_GAP.join(row).rstrip() + "\n" for row in zip(*shown, strict=True))
 
 
@@ -38,9 +46,9 @@ class _Texts:
         self._plain = together.isascii()
         self.width = max(map(len if self._plain else display_width, self._texts), default=0)
 
-    def padded(self, width: int, *, right: bool, styles: Sequence[str | None] | None) -> list[str]:
+    def padded(self, width: int, *, right: bool, styles: Sequence[str | None] | None, cutting: Callable[[str, int], str]) -> list[str]:
         """Every text in exactly ``width`` columns."""
-        texts = self._texts if width >= self.width else [cut(text, width) for text in self._texts]
+        texts = self._texts if width >= self.width else [cutting(text, width) for text in self._texts]
         if self._plain and width >= self.width and styles is None:
             return [text.rjust(width) for text in texts] if right else [text.ljust(width) for text in texts]
         padded = []
@@ -76,6 +84,14 @@ def cut(text: str, width: int) -> str:
     return kept + "…"
 
 
+def cut_middle(text: str, width: int) -> str:
+    """``text`` in at most ``width`` columns, its end kept: ``llama-with-many…-k3f9``."""
+    if display_width(text) <= width:
+        return text
+    end = text[-5:]
+    return cut(text[:-5], width - display_width(end)) + end if width > 2 * len(end) else cut(text, width)
+
+
 def _clean(text: str) -> str:
     """One line without control characters: a job's name or message must not move the cursor."""
     if text.isprintable():
@@ -84,11 +100,21 @@ def _clean(text: str) -> str:
 
 
 def _shrink(widths: list[int], columns: Sequence[Column], width: int) -> None:
-    """Take what is too much from the columns that may give. Where all they have is not enough, lines wrap anyway: then nothing is cut."""
+    """Take what is too much from the columns that may give, and from names what these do not have.
+
+    Where all of it is not enough, lines wrap anyway: then nothing is cut.
+    """
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
     spare = {index: max(0, widths[index] - _SHORTEST) for index, column in enumerate(columns) if column.shrink}
-    if excess > sum(spare.values()):
-        return
+    short = excess - sum(spare.values())
+    if short > 0:
+        names = {index: max(0, widths[index] - _SHORTEST_NAME) for index, column in enumerate(columns) if column.tail}
+        if short > sum(names.values()):
+            return
+        for index, room in names.items():
+            given = min(room, short)
+            widths[index] -= given
+            short, excess = short - given, excess - given
     while excess > 0:  # the widest gives first, so that no column is cut for the sake of a longer one
         widest = max(spare, key=lambda index: widths[index])
         widths[widest] -= 1

@@ -124,7 +124,7 @@ def _state_key(job: Any, _: Context) -> int:
     return _ORDER[job.state]
 
 
-NAME = Column(name="NAME", cell=lambda job, _: job.name)
+NAME = Column(name="NAME", cell=lambda job, _: job.name, tail=True)
 STATE = Column(name="STATE", cell=lambda job, _: job.state.value, style=lambda job: _STYLE[job.state], key=_state_key)
 GPUS = Column(name="GPUS", cell=lambda job, _: str(job.spec.total_gpus), right=True, key=lambda job, _: job.spec.total_gpus)
 WHERE = Column(name="WHERE", cell=lambda job, _: _where(job), shrink=True)
