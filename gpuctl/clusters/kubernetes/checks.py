@@ -51,12 +51,7 @@ def _clock(around: Surroundings) -> Iterator[Line]:
     if abs(skew) > _SKEW_SECONDS:
         ahead = "behind" if skew > 0 else "ahead of"
         text = f"this machine is {abs(skew):.0f} s {ahead} the API server"
-        yield Line(
-            name="clock",
-            verdict="problem",
-            text=f"this machine is {abs(skew):.0f} s {ahead} the API server",
-            fix="timedatectl set-ntp true",
-        )
+        yield Line(name="clock", verdict="problem", text=text, fix="timedatectl set-ntp true")
     else:
         yield Line(name="clock", verdict="ok", text=f"within {max(1.0, abs(skew)):.0f} s of the API server's")
 

@@ -23,6 +23,7 @@ from gpuctl.model.job import FINAL, Job, State
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
 from gpuctl.port.stream import RankLog, Stop
@@ -117,6 +118,10 @@ class KubernetesCluster:
         hint = f"gpuctl exec {ref} --all -- nvidia-smi" if ref else "gpuctl exec JOB --all -- nvidia-smi"
         raise NotKeptHere(f"cannot tell what jobs use on {self.name}: Kubernetes does not measure GPUs", hint=hint)
 
+    def schedules(self) -> Listing[ScheduleStatus]:
+        """None: whose a node is stands in its labels, see :meth:`nodes`."""
+        return Listing()
+
     def checks(self) -> Sequence[Check]:
         """What ``gpuctl doctor`` shows of this cluster."""
         from gpuctl.clusters.kubernetes import checks
@@ -138,6 +143,12 @@ class KubernetesCluster:
         root, existed, notes = Intake(self._around).accept(submission)
         job = translate.job(translate.Subject(root=root), self._around.place, whole=True)
         return Submitted(job=job, existed=existed, sentence=_sentence(job, root.metadata.label(names.KUEUE_QUEUE)), notes=notes)
+
+    def claim(self, request_id: str, *, digest: str, home: str) -> str:
+        """The place that the first claim of this request id named."""
+        from gpuctl.clusters.kubernetes import claims
+
+        return claims.claim(self._around, request_id, digest=digest, home=home)
 
     def plan(self, submission: Submission) -> Plan:
         """Whether it would start now; changes nothing."""
@@ -253,7 +264,7 @@ class KubernetesCluster:
         job, pods = self._running(ref, what="copy out of")
         from gpuctl.clusters.kubernetes.streams import copy
 
-        return copy.copy_out(self._around.api, pods[0], path, destination, job=job.name)
+        return copy.copy_out(self._around.api, pods, path, destination, job=job.name)
 
     def forward(self, ref: str, *, remote: str, local_port: int | None, stop: Stop) -> Iterable[Forward]:
         """Yield the address, and keep it."""
@@ -302,24 +313,15 @@ class KubernetesCluster:
 
     def volume_files(self, name: str, path: str) -> Listing[VolumeFile]:
         """What lies below ``path``."""
-        self._volumes.claim(name)
-        from gpuctl.clusters.kubernetes.streams import volumefiles
-
-        return volumefiles.files(self._around.api, name, path)
+        return self._volumes.files(name, path)
 
     def put_file(self, name: str, source: str, path: str) -> int:
         """Copy into one."""
-        self._volumes.claim(name)
-        from gpuctl.clusters.kubernetes.streams import volumefiles
-
-        return volumefiles.put(self._around.api, name, source, path)
+        return self._volumes.put(name, source, path)
 
     def get_file(self, name: str, path: str, destination: str) -> int:
         """Copy out of one."""
-        self._volumes.claim(name)
-        from gpuctl.clusters.kubernetes.streams import volumefiles
-
-        return volumefiles.get(self._around.api, name, path, destination)
+        return self._volumes.get(name, path, destination)
 
     def close(self) -> None:
         """Close connections; jobs go on. Used again, it opens anew."""

@@ -53,8 +53,8 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False) -> 
         name=around.name,
         namespace=around.namespace,
         served=frozenset(each.resource().api_version for each in around.discovery.offered),
-        runtimes=there_runtimes if isinstance(there_runtimes, tuple) else (),  # type: ignore[arg-type]
-        queues=queues if isinstance(queues, tuple) else (),  # type: ignore[arg-type]
+        runtimes=there_runtimes if isinstance(there_runtimes, tuple) else (),
+        queues=queues if isinstance(queues, tuple) else (),
         nodes=there.nodes if there is not None else (),
         products=there.products if there is not None else (),
         product_label=there.product_label if there is not None else inventory.PRODUCT_LABELS[0],

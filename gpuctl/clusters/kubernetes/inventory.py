@@ -197,22 +197,23 @@ def growth(around: Surroundings, nodes: Sequence[Node]) -> tuple[Node, ...]:
         size = max((each.gpus or 0 for each in there), default=0) or around.options.elastic_node
         template = next((each for each in there if each.gpus == size), None)
         missing = most - sum(each.gpus or 0 for each in there)
-        for number in range(max(0, missing) // size):
-            added.append(
-                Node(
-                    name=f"elastic-{kind.lower()}-{number + 1}",
-                    cluster=around.name,
-                    tier=(template.tier if template is not None else None) or around.options.tier,
-                    gpu_type=(template.gpu_type if template is not None else None) or kind,
-                    gpus=size,
-                    gpus_free=size,
-                    cpu_millis=template.cpu_millis if template is not None else None,
-                    cpu_millis_free=template.cpu_millis if template is not None else None,
-                    memory=template.memory if template is not None else None,
-                    memory_free=template.memory if template is not None else None,
-                    conditions=("NotStarted",),
-                )
+        room = template or Node(name="", cluster=around.name, tier=around.options.tier, gpu_type=kind)
+        added += [
+            Node(
+                name=f"elastic-{kind.lower()}-{number + 1}",
+                cluster=around.name,
+                tier=room.tier,
+                gpu_type=room.gpu_type,
+                gpus=size,
+                gpus_free=size,
+                cpu_millis=room.cpu_millis,
+                cpu_millis_free=room.cpu_millis,
+                memory=room.memory,
+                memory_free=room.memory,
+                conditions=("NotStarted",),
             )
+            for number in range(max(0, missing) // size)
+        ]
     return tuple(added)
 
 

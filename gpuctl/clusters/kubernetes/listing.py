@@ -51,7 +51,7 @@ def jobs(around: Surroundings, query: JobQuery) -> Listing[Job]:
         if _matches(job, query, now=now):
             made += tasks_of(job, subject, query) if query.tasks and job.spec.array is not None else [job]
     made.sort(key=_order)
-    incomplete = {around.name: error.message for error in found.unread[:1]}
+    incomplete = {around.name: found.unread[0].message} if found.unread else {}
     return Listing(items=tuple(made[: query.limit] if query.limit is not None else made), incomplete=incomplete)
 
 

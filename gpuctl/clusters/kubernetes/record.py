@@ -1,7 +1,7 @@
 """What gpuctl writes on a job's own object so that any machine can read the job back, and how it is read.
 
-Two annotations: the spec (``names.SPEC``) and what nothing else on the object tells of the submission (``RECORD``). Neither holds a secret's
-value or the environment. Both are read leniently: a newer gpuctl may have written fields that this one does not know.
+Two annotations: the spec (``names.SPEC``) and what nothing else on the object tells of the submission (``RECORD``). Neither holds a
+secret's value or the environment. Both are read leniently: a newer gpuctl may have written fields that this one does not know.
 """
 
 import hashlib

@@ -1,9 +1,11 @@
 """Volumes: the PersistentVolumeClaims of the namespace. Every one is shown; only ours are deleted.
 
-Files in them are reached through a short-lived pod, which is for ``streams``.
+Files in them are reached through a short-lived pod (``streams.volumepod``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from gpuctl.base import names as words
 from gpuctl.base import quantity
@@ -15,11 +17,16 @@ from gpuctl.kube.objects.core import StorageClass, VolumeClaim
 from gpuctl.kube.objects.pods import Pod
 from gpuctl.kube.resources import PODS, STORAGE_CLASSES, VOLUME_CLAIMS
 from gpuctl.model.ask import Listing
-from gpuctl.model.place import Volume
+from gpuctl.model.place import Volume, VolumeFile
+
+if TYPE_CHECKING:
+    from gpuctl.clusters.kubernetes.streams.copy import Remote
 
 ACCESS = {"rwo": "ReadWriteOnce", "rwx": "ReadWriteMany", "rox": "ReadOnlyMany", "rwop": "ReadWriteOncePod"}
 _SHORT = {mode: short for short, mode in ACCESS.items()}
 DEFAULT_SIZE = 100 << 30
+FILES_PART = "files"
+"""What the label ``names.PART`` says of a pod that only moves files."""
 _SHARED = ("nfs", "cephfs", "efs.csi", "filestore", "azurefile", "file.csi", "lustre", "fsx", "weka", "beegfs", "gluster", "juicefs", "s3")
 """Parts of provisioners' names that serve ReadWriteMany; nothing in the API tells it."""
 _BLOCK = ("ebs", "pd.csi", "disk.csi", "rbd", "local", "no-provisioner", "hostpath", "cinder")
@@ -178,17 +185,65 @@ class KubernetesVolumes:
         except NotFound:
             return
 
+    def files(self, name: str, path: str) -> Listing[VolumeFile]:
+        """What lies below ``path``."""
+        from gpuctl.clusters.kubernetes.streams import volumepod
+
+        with self._opened(name, read_only=True) as remote:
+            return volumepod.files(remote, path)
+
+    def put(self, name: str, source: str, path: str) -> int:
+        """Copy into it; bytes written."""
+        with self._opened(name, read_only=False) as remote:
+            return remote.put(source, path)
+
+    def get(self, name: str, path: str, destination: str) -> int:
+        """Copy out of it; bytes written."""
+        with self._opened(name, read_only=True) as remote:
+            return remote.get(path, destination)
+
+    def _opened(self, name: str, *, read_only: bool) -> "AbstractContextManager[Remote]":
+        """Its files, through a pod of our own; on the node of whoever has it, for a disk can be nowhere else."""
+        from gpuctl.clusters.kubernetes.manifests.render import PLAIN_IMAGE
+        from gpuctl.clusters.kubernetes.streams import volumepod
+
+        claim = self.claim(name)
+        chosen = self._around.options
+        single = "ReadWriteOnce" in (claim.status.access_modes or claim.spec.access_modes or ())
+        node = next((pod.spec.node_name for pod in self._pods_of(claim) if pod.spec.node_name), None) if single else None
+        labels = {names.MANAGED_BY: names.MANAGER, names.PART: FILES_PART, names.USER: names.label_value(self._around.user)}
+
+        def built(pod: str) -> dict[str, Any]:
+            return volumepod.spec(
+                pod,
+                namespace=self._around.namespace,
+                claim=claim.metadata.name,
+                image=chosen.image or PLAIN_IMAGE,
+                read_only=read_only,
+                labels=labels,
+                node=node,
+                pull_secret=chosen.pull_secret,
+                service_account=chosen.service_account,
+            )
+
+        return volumepod.mounted(self._around.api, built, volume=name)
+
     def _mounting_pods(self, claim: VolumeClaim) -> tuple[str, ...]:
+        return tuple(pod.metadata.label(names.JOB) or f"pod {pod.metadata.name}" for pod in self._pods_of(claim))
+
+    def _pods_of(self, claim: VolumeClaim) -> list[Pod]:
+        """Pods that have not ended and mount it; none where pods may not be listed."""
         try:
             pods = self._around.api.list(PODS.path(self._around.namespace), Pod)
         except Forbidden:
-            return ()
-        return tuple(
-            pod.metadata.label(names.JOB) or f"pod {pod.metadata.name}"
+            return []
+        return [
+            pod
             for pod in pods
             if not pod.ended
+            and pod.metadata.label(names.PART) != FILES_PART
             and any(
                 each.persistent_volume_claim is not None and each.persistent_volume_claim.claim_name == claim.metadata.name
                 for each in pod.spec.volumes or ()
             )
-        )
+        ]

@@ -57,7 +57,7 @@ def _absent(error: GpuctlError) -> bool:
 
 
 def one_each(found: Iterable[Root]) -> list[Root]:
-    """One object for each job: the last attempt's; a tombstone only where nothing else is. Objects below others, and half-made ones, are none."""
+    """One object for each job: the last attempt's. Objects below others, and half-made ones, are none."""
     best: dict[str, Root] = {}
     kinds = {kind.kind for kind in KINDS}
     for root in found:

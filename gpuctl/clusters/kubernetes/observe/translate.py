@@ -151,7 +151,7 @@ def job(subject: Subject, place: Place, *, whole: bool) -> Job:
     attempts = _attempts(subject, read, place, number=number, started=started, ended=ended)
     count = max((each.number for each in attempts), default=0)
     tier = meta.annotation(names.TIER_CHOSEN) or place.tier
-    found = Job(
+    return Job(
         id=meta.label(names.JOB_ID) or meta.uid[:12],
         name=subject.name,
         base_name=meta.annotation(names.BASE_NAME) or subject.name.rpartition("-")[0] or subject.name,
@@ -178,7 +178,6 @@ def job(subject: Subject, place: Place, *, whole: bool) -> Job:
         interpreter=read.record.interpreter,
         ran_same_as=read.record.rerun_of or meta.annotation(names.RERUN_OF) or None,
     )
-    return found
 
 
 def _submitted(subject: Subject, read: Parts) -> datetime:
@@ -314,7 +313,8 @@ def _timeline(
         if begun:
             told.append(TimelineEvent(at=min(begun), what="running", attempt=number))
         for end in translate_pods.rank_ends(pods):
-            text = f"rank {end.rank} ended with {'signal ' + str(end.exit.signal) if end.exit.signal is not None else 'code ' + str(end.exit.code)}"
+            how = f"signal {end.exit.signal}" if end.exit.signal is not None else f"code {end.exit.code}"
+            text = f"rank {end.rank} ended with {how}"
             told.append(TimelineEvent(at=end.at, what="rank-ended", text=text, attempt=number))
     if not read.pods and started is not None:
         told.append(TimelineEvent(at=started, what="running"))

@@ -31,6 +31,10 @@ _DISRUPTIONS = {
 }
 
 
+ANY_WORKER = -1
+"""Index of a Ray worker whose number nobody tells."""
+
+
 class Stage(IntEnum):
     """How far a pod is."""
 
@@ -42,7 +46,7 @@ class Stage(IntEnum):
 
 
 class Seen(NamedTuple):
-    """A pod as a share of its job. ``ranks`` are global; ``node_index`` is the node's number in the attempt (of an array: the task's position)."""
+    """A pod as a share of its job. ``ranks`` are global; ``node_index`` numbers the attempt's nodes (an array's tasks by position)."""
 
     pod: Pod
     node_index: int
@@ -71,29 +75,36 @@ class Seen(NamedTuple):
 def read(pods: Iterable[Pod], spec: JobSpec) -> tuple[Seen, ...]:
     """The pods that carry ranks, by index; of several for one index (a replaced one) the newest."""
     newest: dict[tuple[int, int], Seen] = {}
-    for pod in sorted(pods, key=lambda each: _seconds(each.metadata.creation_timestamp)):
-        index = index_of(pod)
+    workers: dict[int, list[Pod]] = {}
+    for pod in sorted(pods, key=lambda each: (_seconds(each.metadata.creation_timestamp), each.metadata.name)):
+        index, attempt = index_of(pod), attempt_of(pod)
         if index is None:
             continue
-        attempt = attempt_of(pod)
-        newest[attempt, index] = _seen(pod, index, attempt, spec)
+        if index == ANY_WORKER:
+            workers.setdefault(attempt, []).append(pod)
+        else:
+            newest[attempt, index] = _seen(pod, index, attempt, spec)
+    for attempt, found in workers.items():
+        # KubeRay does not number its workers: those that live come first, in the order of their names.
+        alive = sorted(found, key=lambda each: (each.ended, each.metadata.name))
+        newest |= {(attempt, number): _seen(pod, number, attempt, spec) for number, pod in enumerate(alive[: spec.nodes], start=1)}
     return tuple(newest[key] for key in sorted(newest))
 
 
 def index_of(pod: Pod) -> int | None:
     """The number of the node that the pod is; None for a helper (KubeRay's submitter stands for the entrypoint, which is node 0)."""
     meta = pod.metadata
-    text = meta.label(names.COMPLETION_INDEX) or meta.annotation(names.COMPLETION_INDEX)
+    index = _int(meta.label(names.COMPLETION_INDEX) or meta.annotation(names.COMPLETION_INDEX))
     kind = meta.label("training.kubeflow.org/replica-type")
     if kind:
-        number = _int(meta.label("training.kubeflow.org/replica-index"))
-        return 0 if kind.lower() == "master" else number + 1
+        return 0 if kind.lower() == "master" else _int(meta.label("training.kubeflow.org/replica-index")) + 1
     ray = meta.label("ray.io/node-type")
     if ray:
-        return 0 if ray == "head" else 1 + _int(meta.label("ray.io/replica-index") or meta.label("ray.io/worker-index"))
-    if meta.label("gpuctl.io/role") not in (None, ""):
-        return None
-    return _int(text)
+        return 0 if ray == "head" else ANY_WORKER
+    part = meta.label(names.PART)
+    if part == "worker":
+        return index + 1
+    return index if part in ("", "node", "head", "any") else None
 
 
 def attempt_of(pod: Pod) -> int:

@@ -16,7 +16,8 @@ _TOO_LITTLE = re.compile(
     r"insufficient unused quota(?: in cohort)? for (?P<resource>\S+) in flavor (?P<flavor>[^,\s]+)(?:, (?P<missing>\S+) more needed)?"
 )
 _NEVER = re.compile(
-    r"insufficient quota for (?P<resource>\S+) in flavor (?P<flavor>[^,\s]+).*?request > maximum capacity \((?P<asked>\S+) > (?P<most>[^)\s]+)\)"
+    r"insufficient quota for (?P<resource>\S+) in flavor (?P<flavor>[^,\s]+).*?"
+    r"request > maximum capacity \((?P<asked>\S+) > (?P<most>[^)\s]+)\)"
 )
 _BORROWED = re.compile(r"borrowing limit for (?P<resource>\S+) in flavor (?P<flavor>\S+) exceeded")
 _CODES = {

@@ -17,7 +17,6 @@ _COUNTED = re.compile(r"(?P<count>\d+) (?P<what>.+)\Z", re.DOTALL)
 _TAINT = re.compile(r"had (?:untolerated taint(?:\(s\))?|taint)(?: \{(?P<taint>[^}]*)\})?")
 _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" (?P<what>not found|is being deleted|bound to non-existent.*)')
 _SICK = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/network-unavailable")
-_PRESSED = ("node.kubernetes.io/disk-pressure", "node.kubernetes.io/memory-pressure", "node.kubernetes.io/pid-pressure")
 
 
 class Verdict(NamedTuple):
@@ -38,40 +37,42 @@ def parse(message: str) -> Verdict | None:
     match = _NODES.search(message)
     if not match:
         return None
-    insufficient: dict[str, int] = {}
-    taints: dict[str, int] = {}
-    not_ready = cordoned = mismatched = volumes = 0
-    other: list[str] = []
+    verdict = Verdict(int(match["total"]), {}, {}, 0, 0, 0, 0, ())
     for part in _parts(match["rest"]):
-        counted = _COUNTED.match(part)
-        if not counted:
-            other.append(part)
-            continue
-        count, what = int(counted["count"]), counted["what"]
-        taint = _TAINT.search(what)
-        if what.startswith("Insufficient ") or what.startswith("Too many pods"):
-            resource = what.removeprefix("Insufficient ") if what.startswith("Insufficient ") else "pods"
-            insufficient[resource] = insufficient.get(resource, 0) + count
-        elif taint:
-            key = (taint["taint"] or "").strip().rstrip(":").strip()
-            if key.split(":")[0] in _SICK:
-                not_ready += count
-            elif key.split(":")[0] == "node.kubernetes.io/unschedulable":
-                cordoned += count
-            else:
-                taints[key] = taints.get(key, 0) + count
-        elif "were unschedulable" in what:
-            cordoned += count
-        elif "were not ready" in what or "were out of" in what:
-            not_ready += count
-        elif "node affinity" in what or "node selector" in what or ("didn't match" in what and "affinity" in what):
-            mismatched += count
-        elif "volume" in what or "PersistentVolume" in what:
-            volumes += count
-            other.append(part)
-        else:
-            other.append(part)
-    return Verdict(int(match["total"]), insufficient, taints, not_ready, cordoned, mismatched, volumes, tuple(other))
+        verdict = _counted(verdict, part)
+    return verdict
+
+
+def _counted(verdict: Verdict, part: str) -> Verdict:
+    counted = _COUNTED.match(part)
+    if not counted:
+        return verdict._replace(other=(*verdict.other, part))
+    count, what = int(counted["count"]), counted["what"]
+    if what.startswith(("Insufficient ", "Too many pods")):
+        resource = what.removeprefix("Insufficient ") if what.startswith("Insufficient ") else "pods"
+        return verdict._replace(insufficient=_more(verdict.insufficient, resource, count))
+    taint = _TAINT.search(what)
+    if taint:
+        key = (taint["taint"] or "").strip().rstrip(":").strip()
+        name = key.split(":")[0]
+        if name in _SICK:
+            return verdict._replace(not_ready=verdict.not_ready + count)
+        if name == "node.kubernetes.io/unschedulable":
+            return verdict._replace(cordoned=verdict.cordoned + count)
+        return verdict._replace(taints=_more(verdict.taints, key, count))
+    if "were unschedulable" in what:
+        return verdict._replace(cordoned=verdict.cordoned + count)
+    if "were not ready" in what:
+        return verdict._replace(not_ready=verdict.not_ready + count)
+    if "volume" in what or "PersistentVolume" in what:
+        return verdict._replace(volumes=verdict.volumes + count, other=(*verdict.other, part))
+    if "node affinity" in what or "node selector" in what:
+        return verdict._replace(mismatched=verdict.mismatched + count)
+    return verdict._replace(other=(*verdict.other, part))
+
+
+def _more(counts: dict[str, int], key: str, count: int) -> dict[str, int]:
+    return {**counts, key: counts.get(key, 0) + count}
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -112,41 +113,43 @@ def evidence(
     if "unbound immediate PersistentVolumeClaims" in message:
         return (seen("volume-unbound", _clean(message)),)
     verdict = parse(message)
-    if verdict is None:
-        return (seen("capacity", _clean(message)),) if message else ()
-    if verdict.total == 0:
-        return (seen("capacity", "the cluster has no node", total="0"),)
-    found: list[Evidence] = []
-    if gpu_resource in verdict.insufficient or (not verdict.insufficient and not found and needs and _all_full(verdict)):
-        short = verdict.insufficient.get(gpu_resource, 0)
-        sentence = f"needs {needs} free {'GPU' if needs == 1 else 'GPUs'} on one node; {short} of {verdict.total} nodes have too few"
-        rest = _rest(verdict)
-        found.append(seen("capacity", sentence + (f", {rest}" if rest else ""), needs=str(needs), total=str(verdict.total)))
+    if verdict is None or verdict.total == 0:
+        text = _clean(message) if verdict is None else "the cluster has no node"
+        return (seen("capacity", text),) if text else ()
+    found = [seen(code, text, **data) for code, text, data in _reasons(verdict, gpu_type=gpu_type, gpu_resource=gpu_resource, needs=needs)]
+    return tuple(found) or (seen("capacity", _clean(message), total=str(verdict.total)),)
+
+
+def _reasons(verdict: Verdict, *, gpu_type: str | None, gpu_resource: str, needs: int) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Code, sentence and data of each reason, the nearest to a start first."""
+    total = {"total": str(verdict.total)}
+    rest = _rest(verdict)
+    tail = f", {rest}" if rest else ""
+    if gpu_resource in verdict.insufficient:
+        short = verdict.insufficient[gpu_resource]
+        word = "GPU" if needs == 1 else "GPUs"
+        yield (
+            "capacity",
+            f"needs {needs} free {word} on one node; {short} of {verdict.total} nodes have too few{tail}",
+            {"needs": str(needs), **total},
+        )
     elif verdict.insufficient:
-        names = ", ".join(f"{count} with too little {resource}" for resource, count in sorted(verdict.insufficient.items()))
-        rest = _rest(verdict)
-        found.append(seen("capacity", f"of {verdict.total} nodes {names}" + (f", {rest}" if rest else ""), total=str(verdict.total)))
-    if verdict.mismatched == verdict.total and gpu_type is not None:
-        found.append(seen("no-such-gpu", f"none of {verdict.total} nodes has {gpu_type}", total=str(verdict.total)))
-    elif verdict.mismatched == verdict.total:
-        found.append(seen("capacity", f"none of {verdict.total} nodes answers to the job's selectors", total=str(verdict.total)))
-    sick = verdict.not_ready + verdict.cordoned
-    if sick:
+        short_of = ", ".join(f"{count} with too little {resource}" for resource, count in sorted(verdict.insufficient.items()))
+        yield "capacity", f"of {verdict.total} nodes {short_of}{tail}", total
+    if verdict.mismatched == verdict.total:
+        if gpu_type is not None:
+            yield "no-such-gpu", f"none of {verdict.total} nodes has {gpu_type}", total
+        else:
+            yield "capacity", f"none of {verdict.total} nodes answers to the job's selectors", total
+    if verdict.not_ready or verdict.cordoned:
         parts = [f"{verdict.not_ready} not ready"] if verdict.not_ready else []
         parts += [f"{verdict.cordoned} closed for maintenance"] if verdict.cordoned else []
-        found.append(seen("not-ready", f"of {verdict.total} nodes {', '.join(parts)}", total=str(verdict.total)))
+        yield "not-ready", f"of {verdict.total} nodes {', '.join(parts)}", total
     if verdict.taints:
         words = ", ".join(taint for taint in sorted(verdict.taints) if taint)
-        found.append(seen("taints", _clean(message), taints=words, nodes=str(sum(verdict.taints.values()))))
+        yield "taints", "", {"taints": words, "nodes": str(sum(verdict.taints.values()))}
     if verdict.volumes:
-        found.append(seen("volume-unbound", "; ".join(part for part in verdict.other if "olume" in part)))
-    if not found:
-        found.append(seen("capacity", _clean(message), total=str(verdict.total)))
-    return tuple(found)
-
-
-def _all_full(verdict: Verdict) -> bool:
-    return bool(verdict.other) and all("gpu" in part.lower() for part in verdict.other)
+        yield "volume-unbound", "; ".join(part for part in verdict.other if "olume" in part), {}
 
 
 def _rest(verdict: Verdict) -> str:
