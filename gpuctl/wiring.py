@@ -37,7 +37,7 @@ _REMEMBERING = frozenset({"local"})
 _PRICE = "price"
 """The option of every kind that names what a GPU costs there an hour."""
 
-_TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.DEVICES, keys.SLOTS, keys.LOG_LIMIT)
+_TO_LOCAL: tuple[keys.Key[Any], ...] = (keys.STATE_DIR, keys.LOCK_DIR, keys.DEVICES, keys.SLOTS, keys.LOG_LIMIT, keys.SCHEDULE, keys.TEAM)
 """Settings that become options of a ``local`` cluster where somebody gave them; the profile's own options are stronger."""
 
 
@@ -142,6 +142,13 @@ def _prices(entry: "ClusterEntry", currency: str) -> "Prices | None":
     if problems:
         raise InvalidInput(f"cannot use cluster {entry.name}", problems, code="bad-price")
     return prices
+
+
+def runs_here(profile: str | None, settings: Settings, *, cluster: str | None = None) -> bool:
+    """Whether jobs of the profile (or of one cluster of it) may run with a Python of this machine, and not with that of an image."""
+    entries = profiles.get(settings, profile).clusters
+    chosen = [entry for entry in entries if cluster is None or entry.name == cluster]
+    return any(entry.kind != "kubernetes" for entry in chosen or entries)
 
 
 def find_interpreter(python: str | None, workdir: str, env: Mapping[str, str]) -> str:

@@ -76,6 +76,7 @@ def prepare(session: Session, given: Given, built: Built, *, rerun_of: str | Non
     from gpuctl.pool import submission
 
     document = built.document
+    here = wiring.runs_here(session.profile, session.settings, cluster=document.spec.cluster)
 
     def find(python: str | None, workdir: str, env: Mapping[str, str]) -> str:
         path, why = wiring.explain_interpreter(python, workdir, env)
@@ -88,7 +89,7 @@ def prepare(session: Session, given: Given, built: Built, *, rerun_of: str | Non
             document.spec,
             cwd=session.cwd,
             env=session.env,
-            find_interpreter=find,
+            find_interpreter=find if here else None,
             name=document.metadata.name or built.base_name,
             labels=document.metadata.labels,
             secrets=built.secrets,

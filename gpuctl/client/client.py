@@ -12,7 +12,7 @@ from gpuctl.client.specs import Seconds, build
 from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.model.job import State
 from gpuctl.model.place import ClusterStatus, Node, Volume
-from gpuctl.model.spec import JobDocument, Kind, Tier
+from gpuctl.model.spec import JobDocument, JobSpec, Kind, Tier
 
 if TYPE_CHECKING:
     from gpuctl.pool.submission import InterpreterFinder
@@ -294,7 +294,7 @@ class Client:
             document.spec,
             cwd=cwd or os.getcwd(),
             env=os.environ,
-            find_interpreter=self._find_interpreter or _found_for(document.spec.kind),
+            find_interpreter=self._find_interpreter or self._found_for(document.spec),
             name=name or document.metadata.name,
             labels={**document.metadata.labels, **(labels or {})},
             secrets=secrets,
@@ -302,22 +302,25 @@ class Client:
             best_effort=best_effort,
         )
 
+    def _found_for(self, spec: JobSpec) -> "InterpreterFinder | None":
+        """The search of the command line; what the kind imports has to be there. None where jobs run with the Python of an image."""
+        from gpuctl import wiring
+        from gpuctl.config import settings
+
+        if not wiring.runs_here(self.profile or None, settings.load(), cluster=spec.cluster):
+            return None
+
+        def find(python: str | None, workdir: str, env: Mapping[str, str]) -> str:
+            path = wiring.find_interpreter(python, workdir, env)
+            wiring.require_module(path, spec.kind, env=env)
+            return path
+
+        return find
+
     def _accept(self, submission: Submission, *, wait: bool, timeout: float | None) -> JobHandle:
         submitted = self.pool.submit(submission)
         handle = JobHandle(self.pool, submitted.job, notes=submitted.notes)
         return handle.wait(timeout=timeout) if wait else handle
-
-
-def _found_for(kind: Kind) -> "InterpreterFinder":
-    """The search of the command line; what the kind imports has to be there."""
-    from gpuctl import wiring
-
-    def find(python: str | None, workdir: str, env: Mapping[str, str]) -> str:
-        path = wiring.find_interpreter(python, workdir, env)
-        wiring.require_module(path, kind, env=env)
-        return path
-
-    return find
 
 
 def _states(words: Sequence[str | State] | None) -> frozenset[State] | None:

@@ -30,7 +30,7 @@ def prepare(
     *,
     cwd: str,
     env: Mapping[str, str],
-    find_interpreter: InterpreterFinder,
+    find_interpreter: InterpreterFinder | None,
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
@@ -44,7 +44,7 @@ def prepare(
         spec: what was asked for; a relative ``workdir`` begins at ``cwd``, and none means ``cwd``.
         cwd: an absolute directory.
         env: the submitter's environment; the job gets it without ``GPUCTL_TOKEN*``, with ``spec.env`` on top.
-        find_interpreter: asked only for jobs that run Python.
+        find_interpreter: asked only for jobs that run Python; None where they run with the Python of an image.
         name: the base name; the script's stem (or the command's) without one.
         labels: by key.
         secrets: values by name, exactly those that ``spec.secrets`` names.
@@ -85,7 +85,7 @@ def prepare(
         secrets={key: values[key] for key in spec.secrets},
         labels=dict(labels or {}),
         code=describe(workdir, script=spec.script, env=env),
-        interpreter=find_interpreter(spec.python, workdir, environment) if runs_python(spec) else None,
+        interpreter=find_interpreter(spec.python, workdir, environment) if find_interpreter is not None and runs_python(spec) else None,
         rerun_of=rerun_of,
         best_effort=best_effort,
     )
