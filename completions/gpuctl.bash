@@ -43,7 +43,7 @@ _gpuctl_spec() {
         "config") verbs="list explain" flags="-h --help -o --output --no-headers --profile --request-timeout -q --quiet -v --verbose --no-color" valued="-o --output --profile --request-timeout" passes= ;;
         "config list") verbs="" flags="-o --output --no-headers --profile --request-timeout -q --quiet -v --verbose --no-color -h --help" valued="-o --output --profile --request-timeout" passes= ;;
         "config explain") verbs="" flags="-o --output --no-headers --profile --request-timeout -q --quiet -v --verbose --no-color -h --help" valued="-o --output --profile --request-timeout" passes= ;;
-        "doctor") verbs="" flags="--strict --set-up-locks --group -o --output --no-headers --profile --request-timeout -q --quiet -v --verbose --no-color -h --help" valued="--group -o --output --profile --request-timeout" passes= ;;
+        "doctor") verbs="" flags="--strict --rbac --set-up-locks --group -o --output --no-headers --profile --request-timeout -q --quiet -v --verbose --no-color -h --help" valued="--group -o --output --profile --request-timeout" passes= ;;
         "completion") verbs="" flags="-o --output --no-headers --profile --request-timeout -q --quiet -v --verbose --no-color -h --help" valued="-o --output --profile --request-timeout" passes= ;;
         "version") verbs="" flags="-o --output --no-headers --profile --request-timeout -q --quiet -v --verbose --no-color -h --help" valued="-o --output --profile --request-timeout" passes= ;;
         "help") verbs="" flags="-o --output --no-headers --profile --request-timeout -q --quiet -v --verbose --no-color -h --help" valued="-o --output --profile --request-timeout" passes= ;;
@@ -71,7 +71,7 @@ _gpuctl_kind() {
         "rerun:0"|"job:0"|"logs:0"|"why:0"|"top:0"|"diff:0"|"diff:1"|"wait:*"|"cancel:*"|"update:0"|"exec:0"|"port-forward:0") kind="jobs" ;;
         "cp:0") kind="job-paths" ;;
         "port-forward:1") kind="=dashboard tensorboard jupyter" ;;
-        "config explain:0") kind="=profile state_dir lock_dir devices slots log_limit color time_zone request_timeout" ;;
+        "config explain:0") kind="=profile state_dir lock_dir devices slots log_limit schedule team color time_zone request_timeout" ;;
         "completion:0") kind="=bash zsh fish" ;;
         "help:*") kind="=submit run shell rerun jobs job logs why top history diff wait cancel update exec cp port-forward nodes clusters quota usage volumes profile config doctor completion version help slurm exit-codes formats environment" ;;
         *) kind= ;;

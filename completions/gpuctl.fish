@@ -882,11 +882,12 @@ complete -c gpuctl -n '__gpuctl_here "config explain"' -s q -l quiet -d 'Say les
 complete -c gpuctl -n '__gpuctl_here "config explain"' -s v -l verbose -d 'Say more; twice: requests; thrice: all.'
 complete -c gpuctl -n '__gpuctl_here "config explain"' -l no-color -d 'No colour.'
 complete -c gpuctl -n '__gpuctl_here "config explain"' -s h -l help -d 'Show this help and exit.'
-complete -c gpuctl -n '__gpuctl_argument "config explain" 0 0' -a 'profile state_dir lock_dir devices slots log_limit color time_zone request_timeout'
+complete -c gpuctl -n '__gpuctl_argument "config explain" 0 0' -a 'profile state_dir lock_dir devices slots log_limit schedule team color time_zone request_timeout'
 
 # doctor
 complete -c gpuctl -n '__gpuctl_argument "" 0 0' -a 'doctor' -d 'Check this machine and the pool.'
 complete -c gpuctl -n '__gpuctl_here "doctor"' -l strict -d 'Exit 1 when there is a problem (for scripts).'
+complete -c gpuctl -n '__gpuctl_here "doctor"' -l rbac -d 'Print what a Kubernetes administrator has to allow, as YAML.'
 complete -c gpuctl -n '__gpuctl_here "doctor"' -l set-up-locks -d 'Make the directory by which people share this machine\'s devices.'
 complete -c gpuctl -n '__gpuctl_here "doctor"' -l group -x -d 'With --set-up-locks: for members of this group only.'
 complete -c gpuctl -n '__gpuctl_here "doctor"' -s o -l output -x -a 'table wide json yaml name csv jsonpath= columns=' -d 'table, wide, json, yaml, name, csv, jsonpath=EXPR or columns=a,b.'

@@ -7,7 +7,7 @@ from gpuctl.base.errors import UnavailableError
 from gpuctl.cli.interrupt import Interrupt
 from gpuctl.cli.session import Session
 from gpuctl.model.ask import Submission, Submitted
-from gpuctl.pool.refusing import NO_CAPACITY
+from gpuctl.pool.refusing import NO_ROOM
 
 FIRST, LONGEST, FACTOR = 5.0, 120.0, 1.5
 """Seconds between two tries: the first, the longest, and how they grow. A fifth is left to chance, so that many do not come at once."""
@@ -25,7 +25,7 @@ def submit(session: Session, submission: Submission) -> Submitted:
         try:
             return session.pool.submit(submission)
         except UnavailableError as error:
-            if error.code != NO_CAPACITY and said is None:  # later, a cluster that is away for a while is only one more reason to wait
+            if error.code not in NO_ROOM and said is None:  # later, a cluster that is away for a while is only one more reason to wait
                 raise
             why = error.cause or error.message
         if why != said:

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gpuctl.base.errors import NotKeptHere
+from gpuctl.pool.broken import BrokenCluster
 from gpuctl.pool.members import Members, sentence
+from gpuctl.port.access import Granting
 from gpuctl.port.cluster import Check
 
 
@@ -15,6 +18,22 @@ class Silent:
     text: str
     fix: str | None
     verdict: str = "problem"
+
+
+def rbac(members: Members) -> str:
+    """What the administrators of the clusters have to allow, one document; each cluster's part below its name.
+
+    Raises:
+        NotKeptHere: no cluster here has administrators.
+    """
+    parts: dict[str, list[str]] = {}
+    for member in members.all:
+        if isinstance(member.cluster, BrokenCluster) or not isinstance(member.cluster, Granting):
+            continue
+        parts.setdefault(member.cluster.rbac().strip("\n"), []).append(member.name)
+    if not parts:
+        raise NotKeptHere("cannot print access rules: no cluster of this profile has any", hint="gpuctl profile show")
+    return "".join(f"# for {', '.join(names)}\n{text}\n" for text, names in parts.items())
 
 
 def checks(members: Members) -> Sequence[Check]:

@@ -186,6 +186,12 @@ class DirectPool:
 
         return checks.checks(self.members)
 
+    def rbac(self) -> str:
+        """What the clusters' administrators have to allow, for ``doctor --rbac``."""
+        from gpuctl.pool import checks
+
+        return checks.rbac(self.members)
+
     # Volumes
 
     def volumes(self) -> Listing[Volume]:

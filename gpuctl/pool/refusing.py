@@ -9,7 +9,10 @@ from gpuctl.pool.members import sentence
 from gpuctl.pool.survey import Seen
 
 NO_CAPACITY = "no-capacity"
-"""The code of the refusal that time alone can mend: ``--wait-for-capacity`` tries again on it, and on nothing else."""
+"""The code of a refusal that time alone can mend."""
+
+NO_ROOM = frozenset({NO_CAPACITY, "no-room-now"})
+"""The codes on which ``--wait-for-capacity`` tries again: ours, and that of a cluster that filled up in between."""
 
 _UNTOLD = frozenset({"unreachable", "same-place", "tier", "excluded"})
 

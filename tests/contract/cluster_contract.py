@@ -213,8 +213,6 @@ class ClusterContract:
                 call()
         assert place.cluster.job(job.name).state is State.QUEUED
 
-    # -- 9: capabilities ----------------------------------------------------------------------------------------------------------
-
     # -- 10: claims ---------------------------------------------------------------------------------------------------------------
 
     def test_10_the_first_claim_stands(self, place: Place) -> None:
@@ -238,7 +236,7 @@ class ClusterContract:
             counts = [row.nominal, row.used, row.free, row.borrowed, row.borrowable, *row.usable.values()]
             assert all(count is None or count >= 0 for count in counts)
 
-    # -- 9: what is not kept ------------------------------------------------------------------------------------------------------
+    # -- 9: capabilities ----------------------------------------------------------------------------------------------------------
 
     def test_9_what_is_not_kept_is_refused(self, place: Place) -> None:
         kept = place.cluster.capabilities

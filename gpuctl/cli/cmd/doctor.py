@@ -11,12 +11,13 @@ import typer
 import gpuctl
 from gpuctl.base.errors import GpuctlError, NotAllowedError, UsageError
 from gpuctl.base.exitcodes import ExitCode
-from gpuctl.cli.result import Column, Result, Rows
+from gpuctl.cli.result import Column, Result, Rows, Text
 from gpuctl.cli.session import Session
 from gpuctl.cli.verb import Verb
 
 SetUpLocks = Annotated[bool, typer.Option("--set-up-locks", help="Make the directory by which people share this machine's devices.")]
 Group = Annotated[str | None, typer.Option("--group", metavar="GROUP", help="With --set-up-locks: for members of this group only.")]
+Rbac = Annotated[bool, typer.Option("--rbac", help="Print what a Kubernetes administrator has to allow, as YAML.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 when there is a problem (for scripts).")]
 
 _WRITTEN_BY_HAND = {
@@ -36,7 +37,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     fix: str | None = None
 
 
-def run(session: Session, strict: Strict = False, set_up_locks: SetUpLocks = False, group: Group = None) -> Result:
+def run(session: Session, strict: Strict = False, rbac: Rbac = False, set_up_locks: SetUpLocks = False, group: Group = None) -> Result:
     """Check this installation, this machine and every cluster of the pool.
 
     Nothing is changed, unless --set-up-locks asks for it. Each line that is not
@@ -44,6 +45,8 @@ def run(session: Session, strict: Strict = False, set_up_locks: SetUpLocks = Fal
     """
     if group is not None and not set_up_locks:
         raise UsageError("--group goes with --set-up-locks", code="bad-flags", hint=f"gpuctl doctor --set-up-locks --group {group}")
+    if rbac:
+        return Text(text=session.pool.rbac())
     if set_up_locks:
         _set_up_locks(session, group)
     lines = [_installation(), *_interpreters(session), _completion(session), *_pool(session)]
