@@ -129,6 +129,7 @@ VERB = Verb(
     examples=(
         "gpuctl cancel llama-k3f9",
         "gpuctl cancel --name 'sweep*' --state queued -y",
+        "gpuctl cancel --state unfinished -y    all of mine",
         "gpuctl cancel sweep-x2k9_17    one task of an array",
     ),
 )

@@ -9,8 +9,9 @@ Output formats (-o, --output), the same on every command that lists or shows
   json, yaml        the objects themselves, with apiVersion and kind; lists are
                     {"kind": "JobList", "items": [...]}. Keys are only ever added.
                     Times are RFC 3339 in UTC, durations and sizes numbers in
-                    seconds and bytes unless the name says otherwise, absent
-                    values are left out
+                    seconds and bytes unless the name says otherwise (a job's
+                    spec is as in its job file: time: 10m), absent values are
+                    left out
   name              one reference a line (job/train-k3f9), accepted back everywhere
   csv               every column, comma-separated, with a header line
   jsonpath=EXPR     values out of the JSON, one a line

@@ -80,10 +80,10 @@ def find(name: str, remote: str, there: list[Listening]) -> Listening:
     if not matching:
         ports = ", ".join(str(port) for port in sorted({each.port for each in there}))
         raise UnavailableError(
-            f"nothing of {name} listens on {remote}",
+            f"no {remote} of {name} listens" if remote in _SERVICES else f"nothing of {name} listens on {remote}",
             code="not-listening",
-            cause=f"it listens on {ports}" if ports else "it listens on no port",
-            hint=f"gpuctl logs {name}",
+            cause=f"it listens on {ports}" if ports else "it listens on no port yet",
+            hint=f"gpuctl port-forward {name} {ports.partition(',')[0]}" if ports else f"gpuctl logs {name}",
         )
     return matching[0]
 
