@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from gpuctl.base import duration, quantity
+from gpuctl.base import duration, names, quantity
 
 T = TypeVar("T")
 
@@ -44,6 +44,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("not a text")
     return value
+
+
+def _name(value: object) -> str:
+    name = _text(value)
+    why = names.problem(name)
+    if why is not None:
+        raise ValueError(why)
+    return name
 
 
 def _path(value: object) -> str:
@@ -154,6 +162,26 @@ LOG_LIMIT: Key[int | None] = Key(
     default_text="1Gi",
     doc="How much log of one rank is kept on this machine; the oldest half goes first.",
 )
+SCHEDULE: Key[str | None] = Key(
+    name="schedule",
+    env="GPUCTL_SCHEDULE",
+    read=_path,
+    allowed="an absolute path",
+    default=None,
+    default_text="none: this machine is everybody's, always",
+    doc="The file that says which team this machine belongs to, and when; see gpuctl windows.",
+    project=False,
+)
+TEAM: Key[str | None] = Key(
+    name="team",
+    env="GPUCTL_TEAM",
+    read=_name,
+    allowed=names.ALLOWED,
+    default=None,
+    default_text="none",
+    doc="The team that my jobs on this machine belong to: whose windows they may use.",
+    project=False,
+)
 COLOR: Key[str] = Key(
     name="color",
     env="GPUCTL_COLOR",
@@ -180,7 +208,7 @@ REQUEST_TIMEOUT: Key[int] = Key(
     doc="How long to wait for one cluster's answer before its rows are left out.",
 )
 
-KEYS: tuple[Key[Any], ...] = (PROFILE, STATE_DIR, LOCK_DIR, DEVICES, SLOTS, LOG_LIMIT, COLOR, TIME_ZONE, REQUEST_TIMEOUT)
+KEYS: tuple[Key[Any], ...] = (PROFILE, STATE_DIR, LOCK_DIR, DEVICES, SLOTS, LOG_LIMIT, SCHEDULE, TEAM, COLOR, TIME_ZONE, REQUEST_TIMEOUT)
 """Every setting, in the order in which documentation lists them."""
 
 BY_NAME: dict[str, Key[Any]] = {key.name: key for key in KEYS}

@@ -12,8 +12,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     Attributes:
         code: stable kebab-case word. Ends: ``cancelled``, ``dependency-failed``, ``time-limit``, ``oom-killed``, ``interpreter-missing``,
             ``start-failed``, ``setup-failed``, ``module-missing``, ``cuda-oom``, ``python-traceback``, ``killed``, ``nccl-error``,
-            ``rendezvous-timeout``, ``connection-lost``, ``signal``, ``exit-code``. Losses: ``evicted``, ``node-lost``, ``reboot``,
-            ``supervisor-died``, ``lost``, ``cluster-unreachable``, ``credentials-expired``. Waits: ``queued``, ``claimed``,
+            ``rendezvous-timeout``, ``connection-lost``, ``signal``, ``exit-code``. Losses: ``evicted``, ``window-end``, ``node-lost``,
+            ``reboot``, ``supervisor-died``, ``lost``, ``cluster-unreachable``, ``credentials-expired``. Waits: ``queued``, ``claimed``,
             ``dependency``, ``held``, ``backoff``, ``retrying``, ``capacity``, ``fragmented``, ``never-fits``, ``no-such-gpu``,
             ``device-busy``, ``not-ready``, ``unreachable``, ``quota``, ``window``, ``volume-home``, ``budget``, ``taints``,
             ``image-missing``, ``image-auth``, ``image-rate-limit``, ``image-pull``, ``config-missing``, ``secret-missing``,

@@ -90,6 +90,8 @@ def as_job(running: Running) -> QueueJob:
         cluster=running.cluster,
         exclude=running.exclude,
         preemptible=running.preemptible,
+        time_limit=running.time_limit,
+        fit_window=running.fit_window,
         array=running.array,
     )
 

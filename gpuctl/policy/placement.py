@@ -7,6 +7,7 @@ The seam for what limits a team (quota) and a node (windows, taints) is :func:`b
 judges one node for one job before anything is packed.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from gpuctl.model.reason import Reason
 from gpuctl.policy.packing import Option, Packing, pack
 from gpuctl.policy.space import TIERS, Room, Space, total
 from gpuctl.policy.values import NodeState, PodPlace, QueueJob, Snapshot
+from gpuctl.policy.windows import edges
 from gpuctl.policy.wording import devices_word, plural, shape
 
 
@@ -86,11 +88,12 @@ def barred(job: QueueJob, node: NodeState) -> str | None:
         return "no-such-gpu"
     if not node.ready:
         return "not-ready"
-    if node.owner is not None and node.owner != job.team and not (node.lends_idle and job.preemptible):
+    if edges.barred(job, node):
         return "window"
     return None
 
 
+@functools.lru_cache(maxsize=4096)
 def same_type(asked: str, there: str | None) -> bool:
     """Whether a GPU type as people write it (``h100``) names the type of a node (``NVIDIA-H100-80GB-HBM3``)."""
     if there is None:

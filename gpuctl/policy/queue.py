@@ -55,6 +55,8 @@ from gpuctl.policy.values import (
     Wait,
 )
 from gpuctl.policy.waiting import HOPELESS, backoff, blocked, held
+from gpuctl.policy.windows import edges
+from gpuctl.policy.windows.opening import closed
 
 
 def decide(jobs: Sequence[QueueJob], snapshot: Snapshot, now: datetime) -> Decision:
@@ -157,6 +159,7 @@ class Line:
         self.releases = [release for running in sorted(snapshot.running, key=rank) for release in _releases(running, now)]
         self._arrays = sorted((running for running in snapshot.running if running.array is not None), key=rank, reverse=True)
         self._shrink: dict[str, int] = {array.id: idle for array in self._arrays if (idle := _unused(array)) > 0}
+        self._shrink |= {array.id: len(array.slots) for array in self._arrays if _too_late(array, snapshot, now)}
         self._covered: set[Key] = set()
         self._hopeless: set[tuple[object, ...]] = set()
         self._started: list[Start | Grow] = []
@@ -270,6 +273,20 @@ def _unused(array: Running) -> int:
     return len(array.slots) - array.array.running if array.array is not None and array.array.ready <= 0 else 0
 
 
+def _last_start(array: Running, snapshot: Snapshot) -> datetime | None:
+    """Until when tasks of a running array that has to fit its window may start; None when nothing limits them."""
+    if array.array is None or not array.fit_window or array.time_limit is None or not array.slots:
+        return None
+    held = {(pod.cluster, pod.node) for slot in array.slots for pod in slot}
+    edge = edges.first_edge(as_job(array), [node for node in snapshot.nodes if (node.cluster, node.name) in held])
+    return later(edge.at, -array.time_limit) if edge is not None else None
+
+
+def _too_late(array: Running, snapshot: Snapshot, now: datetime) -> bool:
+    last = _last_start(array, snapshot)
+    return last is not None and now > last
+
+
 def _ends(job: QueueJob, now: datetime) -> datetime | None:
     """The instant by which a slot of the job is free again: for an array, after all of its tasks one after another, if none is retried."""
     if job.time_limit is None or (job.array is not None and job.retries):
@@ -279,19 +296,24 @@ def _ends(job: QueueJob, now: datetime) -> datetime | None:
 
 def _shape(job: QueueJob) -> tuple[object, ...]:
     """Jobs of one shape that stand in one pass have one fate: what is free only shrinks on the way down the line."""
-    limit = job.time_limit if job.array is None else None
     size = (job.pods, job.gpus, job.cpu_millis, job.memory)
-    return *size, job.gpu_type, job.devices, job.tier, job.cluster, job.exclude, job.team, job.preemptible, limit
+    limit = (job.time_limit, job.fit_window, job.array is None)
+    return *size, job.gpu_type, job.devices, job.tier, job.cluster, job.exclude, job.team, job.preemptible, *limit
 
 
 def _waits(stuck: Sequence[Entry], line: Line, snapshot: Snapshot, now: datetime) -> list[Wait]:
     """The reasons, judged by what is free after everything that starts now. What can never start is in nobody's way."""
     found = {shape: place(entry.job, line.space) for shape, entry in {_shape(entry.job): entry for entry in stuck}.items()}
-    lost = {shape for shape, outcome in found.items() if not isinstance(outcome, Placement) and refusal_of(outcome).reason.code in HOPELESS}
+    why = {shape: refusal_of(outcome).reason.code for shape, outcome in found.items() if not isinstance(outcome, Placement)}
+    lost = {shape for shape, code in why.items() if code in HOPELESS or code == "window"}
     in_line = [entry.job for entry in stuck if _shape(entry.job) not in lost]
     outlooks = outlook(in_line, line.space, line.releases, snapshot.claims, now)
     waits = []
     for job in (entry.job for entry in stuck if not entry.grows):
+        if why.get(_shape(job)) == "window":
+            shut, opening = closed(job, snapshot.nodes, now)
+            waits.append(Wait(job=job.id, reason=shut, expected_start=opening))
+            continue
         ahead = outlooks.get(job.id, Outlook(0, 0, 0, None))
         reason = blocked(job, found[_shape(job)], line.space, line.holds, snapshot, ahead, now)
         waits.append(Wait(job=job.id, reason=reason, expected_start=ahead.start, ahead=ahead.ahead))
@@ -303,6 +325,8 @@ def _wake(actions: Sequence[Action], standing: Sequence[QueueJob], snapshot: Sna
     instants = [action.not_before for action in actions if isinstance(action, Retry)]
     paused = {action.job for action in actions if isinstance(action, Wait) and action.reason.code == "backoff"}
     instants += [job.not_before for job in standing if job.not_before is not None and job.id in paused]
-    if standing:
-        instants += [node.owner_until for node in snapshot.nodes if node.owner_until is not None]
+    growing = any(running.array is not None for running in snapshot.running)
+    if standing or growing:
+        instants += [edge for node in snapshot.nodes if (edge := edges.next_edge(node, now)) is not None]
+    instants += [last for running in snapshot.running if (last := _last_start(running, snapshot)) is not None]
     return min((instant for instant in instants if instant > now), default=None)

@@ -72,6 +72,7 @@ class QueueJob(Frozen, frozen=True, kw_only=True):
     cluster: str | None = None
     exclude: tuple[str, ...] = ()
     time_limit: int | None = None
+    fit_window: bool = False
     preemptible: bool = False
     hold: bool = False
     after: tuple[After, ...] = ()
@@ -120,6 +121,27 @@ class Running(Frozen, frozen=True, kw_only=True):
     cluster: str | None = None
     exclude: tuple[str, ...] = ()
     preemptible: bool = False
+    time_limit: int | None = None
+    fit_window: bool = False
+
+
+class OwnerSpan(Frozen, frozen=True, kw_only=True):
+    """A node is ``owner``'s from ``start`` until ``until`` (None: as far as anybody looked), by ``window`` (None outside every window).
+
+    ``lends``: what stands idle, to jobs that may be stopped. How jobs make room at its end: ``policy`` as in a schedule, ``lead``,
+    ``grace`` and ``max_overrun`` in seconds (None: no limit), the name of a ``signal``.
+    """
+
+    owner: str
+    start: datetime
+    until: datetime | None = None
+    lends: bool = False
+    window: str | None = None
+    policy: str = "Evict"
+    lead: int = 1800
+    grace: int = 600
+    max_overrun: int | None = None
+    signal: str | None = None
 
 
 class NodeState(Frozen, frozen=True, kw_only=True):
@@ -127,7 +149,8 @@ class NodeState(Frozen, frozen=True, kw_only=True):
 
     ``devices_free`` are indices (empty with ``gpus_free`` set where the place counts only). ``busy`` tells who holds the others, for
     sentences: ``"held by anna, pid 4242"`` by device index; only foreign processes, not our own jobs. ``gpu_type`` None or ``slot``: the
-    devices are process slots.
+    devices are process slots. ``spans``: whose it is and will be, the present one first; ``at``: the instant that the node describes;
+    ``zone``: the time zone in which people of the place read instants.
     """
 
     cluster: str
@@ -148,6 +171,9 @@ class NodeState(Frozen, frozen=True, kw_only=True):
     owner: str | None = None
     owner_until: datetime | None = None
     lends_idle: bool = False
+    spans: tuple[OwnerSpan, ...] = ()
+    at: datetime | None = None
+    zone: str | None = None
 
 
 class Claim(Frozen, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.port.capability import Capability
 from gpuctl.port.stream import RankLog, Stop
 
@@ -48,6 +49,14 @@ class Inventory(Protocol):
 
     def quota(self) -> Listing[Quota]:
         """What may be held by team, tier and GPU type; without quotas one row per GPU type with the devices as they are."""
+        ...
+
+
+class Schedules(Protocol):
+    """Whose nodes are these, and when."""
+
+    def schedules(self) -> Listing[ScheduleStatus]:
+        """Every schedule that this place obeys; empty where nodes belong to everybody, always."""
         ...
 
 
@@ -158,7 +167,7 @@ class Volumes(Protocol):
         ...
 
 
-class Cluster(Inventory, Jobs, Streams, Volumes, Protocol):
+class Cluster(Inventory, Schedules, Jobs, Streams, Volumes, Protocol):
     """One place where jobs run. See the module for its promises."""
 
     @property

@@ -21,6 +21,7 @@ from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
 from gpuctl.port.stream import Stop
@@ -101,8 +102,16 @@ class Inventory(Protocol):
         """What runs now and what it uses: every job of mine, or each rank of one."""
         ...
 
+    def schedules(self) -> Listing[ScheduleStatus]:
+        """Every schedule that a cluster obeys: whose its nodes are, and when."""
+        ...
+
     def checks(self) -> Sequence[Check]:
         """What ``doctor`` shows."""
+        ...
+
+    def rbac(self) -> str:
+        """What the clusters' administrators have to allow a scientist and an operator, as YAML; NotKeptHere where nobody has to."""
         ...
 
 

@@ -11,6 +11,7 @@ from gpuctl.model.job import Exit, Job, State, TaskCounts
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation, Reason
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.model.spec import JobSpec
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
@@ -149,6 +150,10 @@ class RecordingPool:
     def top(self, ref: str | None) -> Listing[Sample]:
         self._note("top", ref)
         return self._listing("samples")
+
+    def schedules(self) -> Listing[ScheduleStatus]:
+        self._note("schedules")
+        return self._listing("schedules")
 
     def usage(self, query: JobQuery) -> Listing[UsageRow]:
         self._note("usage", query)

@@ -6,12 +6,12 @@ free is healed (see ``heal``); a directory without a stored launch is made anew.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.local import control, leases, seal, settle, starting
-from gpuctl.clusters.local.launchplan import Lease, Request
+from gpuctl.clusters.local.launchplan import Lease, Request, WindowEnd
 from gpuctl.clusters.local.leases import DeviceHeld
 from gpuctl.clusters.local.locks import LockDirectory
 from gpuctl.clusters.local.snapshot import Queue, Standing, parse_task_id
@@ -25,14 +25,24 @@ from gpuctl.policy.values import Decision, Finish, Grow, Retry, Shrink, Start, W
 
 
 def apply(
-    around: Surroundings, decision: Decision, queue: Queue, devices: Sequence[Device], *, locks: LockDirectory, now: datetime
+    around: Surroundings,
+    decision: Decision,
+    queue: Queue,
+    devices: Sequence[Device],
+    *,
+    locks: LockDirectory,
+    now: datetime,
+    window: Callable[[Standing], WindowEnd | None] = lambda _: None,
 ) -> bool:
-    """Apply all actions; whether another decision is called for at once, because the queue itself has changed."""
+    """Apply all actions; whether another decision is called for at once, because the queue itself has changed.
+
+    ``window``: how the windows of this machine end a job that runs here.
+    """
     by_index = {device.index: device for device in devices}
     again = _settle(around, decision, queue, now=now)
     for action in decision.actions:
         if isinstance(action, Start):
-            again |= _start(around, action, queue.standing[action.job], by_index, locks=locks, now=now)
+            again |= _start(around, action, queue.standing[action.job], by_index, locks=locks, now=now, window=window)
         elif isinstance(action, Grow):
             _grow(around, action, by_index, locks=locks)
         elif isinstance(action, Shrink):
@@ -71,7 +81,14 @@ def _is_news(action: Wait, job: Standing | None) -> bool:
 
 
 def _start(
-    around: Surroundings, action: Start, job: Standing, devices: Mapping[int, Device], *, locks: LockDirectory, now: datetime
+    around: Surroundings,
+    action: Start,
+    job: Standing,
+    devices: Mapping[int, Device],
+    *,
+    locks: LockDirectory,
+    now: datetime,
+    window: Callable[[Standing], WindowEnd | None],
 ) -> bool:
     paths = around.database.paths
     with around.database.read() as connection:
@@ -89,7 +106,9 @@ def _start(
     except DeviceHeld:
         return False  # somebody was faster; the next look sees who
     try:
-        starting.start(around, job, action.slots, held, code=code_of(row[0]), interpreter=row[1], content=content, now=now)
+        starting.start(
+            around, job, action.slots, held, code=code_of(row[0]), interpreter=row[1], content=content, now=now, window=window(job)
+        )
     except Overtaken:
         return True
     finally:

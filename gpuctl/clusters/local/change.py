@@ -111,7 +111,9 @@ def update(database: Database, found: Found, change: JobChange) -> str:
             spec = msgspec.structs.replace(spec, time=change.time)
             done.append(f"time limit {duration.canonical(seconds)}")
             connection.execute(
-                "UPDATE jobs SET ends_by = started_at + ? WHERE id = ? AND state = 'running' AND tasks IS NULL", (seconds, found.job_id)
+                "UPDATE jobs SET ends_by = min(started_at + ?, coalesce(window_end, started_at + ?))"
+                " WHERE id = ? AND state = 'running' AND tasks IS NULL",
+                (seconds, seconds, found.job_id),
             )
         connection.execute("UPDATE jobs SET spec = ? WHERE id = ?", (encode(spec), found.job_id))
         if done:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from gpuctl import __version__
-from gpuctl.base import clock, quantity
+from gpuctl.base import clock, duration, quantity
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, Problem, nearest
 from gpuctl.clusters.local import alive, change, heal, ingest, keeper, lookup, paths, recover, rounds, spawn, views, waiting
 from gpuctl.clusters.local.inventory import Machine
@@ -27,6 +27,7 @@ from gpuctl.model.job import FINAL, Job, State
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
 from gpuctl.port.stream import RankLog, Stop
@@ -34,7 +35,7 @@ from gpuctl.port.stream import RankLog, Stop
 _PLACES = {"state_dir": "GPUCTL_STATE_DIR", "lock_dir": "GPUCTL_LOCK_DIR"}
 """Options that are the same as a variable, by which the keeper and the supervisors learn of them."""
 
-OPTIONS = frozenset({"devices", "slots", "log_limit", *_PLACES})
+OPTIONS = frozenset({"devices", "slots", "log_limit", "schedule", "team", *_PLACES})
 _NOT_HERE = frozenset({Capability.MAX_COST, Capability.FAIL_OVER, Capability.QUOTA})
 
 
@@ -178,6 +179,18 @@ class LocalCluster:
 
         return Listing(items=quota.devices_as_they_are((self._machine.state(self._machine.devices()),)))
 
+    def schedules(self) -> Listing[ScheduleStatus]:
+        """The machine's schedule, where it has one; jobs that run are told of an edited one."""
+        file = self._machine.schedule
+        if file is None:
+            return Listing()
+        from gpuctl.clusters.local import windows
+
+        found = windows.status(file, self._machine)
+        self._refresh()
+        self._attend()
+        return Listing(items=(found,))
+
     def checks(self) -> Sequence[Check]:
         """What ``gpuctl doctor`` shows of this machine."""
         from gpuctl.clusters.local import checks
@@ -202,6 +215,7 @@ class LocalCluster:
             nodes=lambda: (self._machine.state(self._machine.discover().devices),),
             volume_root=self._volume_root,
             user=change.user_name(),
+            team=self._machine.team,
         )
 
     def launch(self, submission: Submission) -> Submitted:
@@ -210,7 +224,20 @@ class LocalCluster:
         if not existed:
             self._attend()
         job = self._whole(Found(job_id, "", None))
-        return Submitted(job=job, existed=existed, sentence=_sentence(job), notes=self.notes())
+        notes = (*self.notes(), *self._window_notes(job))
+        return Submitted(job=job, existed=existed, sentence=_sentence(job), notes=notes)
+
+    def _window_notes(self, job: Job) -> tuple[str, ...]:
+        """What windows will do to a job that was just accepted, and what would change it."""
+        if self._machine.schedule is None or job.final:
+            return ()
+        found = self._rounds.window_note(job, now=clock.now())
+        if found is None:
+            return ()
+        told = job.reason is not None and job.reason.code == "window" and found.sentence == job.reason.sentence
+        parts = [] if told else [found.sentence]
+        parts += [found.advice] if found.advice else []
+        return ("; ".join(parts),) if parts else ()
 
     def claim(self, request_id: str, *, digest: str, home: str) -> str:
         """The place that the first claim of this request id named."""
@@ -225,7 +252,8 @@ class LocalCluster:
         now = clock.now()
         with self._database.read() as connection:
             queue = gather(connection, cluster=self._name, node=self._machine.node, now=now)
-        job = queue_job_of("plan", submission.base_name, spec, submitted_at=now, user=change.user_name())
+        me, team = change.user_name(), self._machine.team
+        job = queue_job_of("plan", submission.base_name, spec, submitted_at=now, user=me, team=team)
         return self._rounds.plan(queue, job, now=now)
 
     def jobs(self, query: JobQuery) -> Listing[Job]:
@@ -412,7 +440,10 @@ def _sentence(job: Job) -> str:
         return f"{job.name} is {job.state.value}" + (f" on {job.where}" if job.where else "")
     if job.final:
         return f"{job.name} {job.state.value}"
-    return f"{job.name} is queued" + (f": {job.reason.sentence}" if job.reason and job.reason.sentence else "")
+    sentence = f"{job.name} is queued" + (f": {job.reason.sentence}" if job.reason and job.reason.sentence else "")
+    if job.reason is not None and job.reason.code == "window" and job.expected_start is not None:
+        sentence += f", in {duration.short((job.expected_start - clock.now()).total_seconds())}"
+    return sentence
 
 
 def _stopping(job: Job) -> str:

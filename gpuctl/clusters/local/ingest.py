@@ -21,6 +21,8 @@ from gpuctl.model.reason import Evidence
 from gpuctl.model.spec import JobSpec
 
 _LAST_LINE = 256
+_EARLIER = "coalesce(min(?, window_end), ?, window_end)"
+"""A time limit's end (given twice) or the window's, whichever is there and comes first."""
 
 
 def journal_path(paths: StatePaths, launch: Launch) -> str:
@@ -100,9 +102,9 @@ class _Reader:
             tasks.running(self._connection, self._job, task, attempt=number, at=at)
             began, ends = "coalesce(started_at, ?)", None
         changed = self._connection.execute(
-            f"UPDATE jobs SET state = ?, started_at = {began}, ends_by = ?, reason = NULL, expected_start = NULL"
+            f"UPDATE jobs SET state = ?, started_at = {began}, ends_by = {_EARLIER}, reason = NULL, expected_start = NULL"
             " WHERE id = ? AND ended_at IS NULL",
-            (State.RUNNING.value, at, ends, self._job),
+            (State.RUNNING.value, at, ends, ends, self._job),
         ).rowcount
         if changed and task == NO_TASK:
             jobs.event(self._connection, self._job, "running", at=at, attempt=number)
@@ -146,7 +148,9 @@ class _Reader:
     def _on_time_limit(self, entry: journal.Entry, at: float) -> None:
         limit = _number(entry.data.get("time_limit"))
         self._connection.execute(
-            "UPDATE jobs SET ends_by = started_at + ? WHERE id = ? AND ended_at IS NULL AND tasks IS NULL", (limit, self._job)
+            "UPDATE jobs SET ends_by = min(started_at + ?, coalesce(window_end, started_at + ?))"
+            " WHERE id = ? AND ended_at IS NULL AND tasks IS NULL",
+            (limit, limit, self._job),
         )
 
     def _on_grown(self, entry: journal.Entry, at: float) -> None:

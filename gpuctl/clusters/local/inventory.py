@@ -3,7 +3,11 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
 
+from gpuctl.base import clock
 from gpuctl.clusters.local import leases, locks
 from gpuctl.clusters.local.devices import Discovery, discover
 from gpuctl.clusters.local.locks import LockDirectory
@@ -11,13 +15,16 @@ from gpuctl.model.place import ClusterStatus, Device, Node
 from gpuctl.policy import placement
 from gpuctl.policy.values import NodeState, Running
 
+if TYPE_CHECKING:
+    from gpuctl.clusters.local.windows import ScheduleFile
+
 
 class Machine:
     """What this machine has.
 
     Args:
         cluster: the name under which the profile knows it.
-        options: the profile's options (``devices``, ``slots``).
+        options: the profile's options (``devices``, ``slots``, ``schedule``, ``team``).
         environ: the environment that options and lock directory may come from.
         state: the state directory; device locks fall back to a directory in it.
     """
@@ -45,15 +52,18 @@ class Machine:
         """The devices now, each with its holder."""
         return leases.with_holders(self.discover().devices, directory=self.locks)
 
-    def state(self, devices: Sequence[Device], running: Sequence[Running] = ()) -> NodeState:
-        """The node for the scheduler. Devices of ``running`` (our own jobs) are taken, whatever their locks say at this instant."""
+    def state(self, devices: Sequence[Device], running: Sequence[Running] = (), *, now: datetime | None = None) -> NodeState:
+        """The node for the scheduler at ``now`` (this instant by default).
+
+        Devices of ``running`` (our own jobs) are taken, whatever their locks say.
+        """
         ours = {index for job in running for slot in job.slots for pod in slot for index in pod.devices}
         free = tuple(device.index for device in devices if device.free and device.index not in ours)
         busy = {device.index: leases.held_by(device.holder) for device in devices if device.holder is not None and device.index not in ours}
         cpu, memory = cpu_millis(), memory_bytes()
         used_cpu = sum(job.cpu_millis * job.pods * len(job.slots) for job in running)
         used_memory = sum(job.memory * job.pods * len(job.slots) for job in running)
-        return NodeState(
+        state = NodeState(
             cluster=self.cluster,
             name=self.node,
             gpu_type=devices[0].type if devices else None,
@@ -67,10 +77,38 @@ class Machine:
             memory=memory,
             memory_free=max(0, memory - used_memory) if memory is not None else None,
         )
+        if self.schedule is None:
+            return state
+        from gpuctl.clusters.local import windows
+
+        return windows.applied(state, self.schedule, self.labels(devices), now if now is not None else clock.now())
+
+    @cached_property
+    def schedule(self) -> "ScheduleFile | None":
+        """The file that says whose this machine is, and when; None: everybody's, always."""
+        path = self._options.get("schedule")
+        if path is None:
+            return None
+        from gpuctl.clusters.local.windows import ScheduleFile
+
+        return ScheduleFile(path)
+
+    @property
+    def team(self) -> str | None:
+        """The team that my jobs belong to."""
+        return self._options.get("team")
+
+    def labels(self, devices: Sequence[Device]) -> Mapping[str, str]:
+        """The labels by which a schedule may select this machine."""
+        from gpuctl.clusters.local import windows
+
+        gpu = devices[0] if devices and devices[0].kind != "slot" else None
+        return windows.labels(self.cluster, self.node, gpu.type if gpu else None, gpu.name if gpu else None)
 
     def shown(self) -> Node:
         """The node for people."""
         devices = self.devices()
+        owned = self.state(devices)
         return Node(
             name=self.node,
             cluster=self.cluster,
@@ -80,6 +118,9 @@ class Machine:
             cpu_millis=cpu_millis(),
             memory=memory_bytes(),
             memory_free=memory_available(),
+            ready=owned.ready,
+            why=owned.why,
+            owner=owned.owner,
             devices=devices,
         )
 

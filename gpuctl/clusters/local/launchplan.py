@@ -50,6 +50,21 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     args: tuple[str, ...] | None = None
 
 
+class WindowEnd(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The end of the window that the launch runs in.
+
+    At ``at`` (UNIX seconds) nothing of it is left: SIGTERM goes out ``grace`` seconds before. ``owner``: whose the devices are then.
+    ``signal`` is sent to the ranks ``signal_before`` seconds before the end, unless the job asked for one of its own.
+    """
+
+    at: float
+    grace: int = 30
+    owner: str | None = None
+    window: str | None = None
+    signal: str | None = None
+    signal_before: int = 0
+
+
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a supervisor needs to know. Paths are absolute; times in seconds; sizes in bytes.
 
@@ -79,6 +94,7 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: str | None = None
     log_limit: int = LOG_LIMIT
     """Bytes of log kept per rank; the oldest half goes first."""
+    window: WindowEnd | None = None
     wake: str | None = None
     """Path of the keeper's wake-up FIFO."""
     keeper_argv: tuple[str, ...] = ()
@@ -88,11 +104,11 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of ``control``.
 
-    ``stop``: end everything (or the tasks named); ``time``: a new limit; ``grow``/``shrink``: slots of an array; ``again``: tasks of it
-    that were put back in line, to be run like those of the plan.
+    ``stop``: end everything (or the tasks named); ``time``: a new limit; ``window``: another end of the window (None: none any more);
+    ``grow``/``shrink``: slots of an array; ``again``: tasks of it that were put back in line, to be run like those of the plan.
     """
 
-    what: Literal["stop", "time", "grow", "shrink", "again"]
+    what: Literal["stop", "time", "window", "grow", "shrink", "again"]
     by: str = ""
     grace: int | None = None
     tasks: tuple[int, ...] = ()
@@ -100,4 +116,5 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slots: tuple[Slot, ...] = ()
     count: int = 0
     again: tuple[Task, ...] = ()
+    window: WindowEnd | None = None
     state: Literal["cancelled", "cut"] = "cancelled"

@@ -8,28 +8,32 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from gpuctl.base import clock
-from gpuctl.clusters.local import heal, ingest, spawn, tickets
+from gpuctl.clusters.local import control, heal, ingest, spawn, tickets
 from gpuctl.clusters.local.apply import apply
 from gpuctl.clusters.local.ingest import place_name
 from gpuctl.clusters.local.inventory import Machine
 from gpuctl.clusters.local.launch import erase
+from gpuctl.clusters.local.launchplan import Request, WindowEnd
 from gpuctl.clusters.local.paths import StatePaths
-from gpuctl.clusters.local.snapshot import Queue, gather
+from gpuctl.clusters.local.snapshot import Queue, Standing, gather, queue_job_of
 from gpuctl.clusters.local.starting import Surroundings
-from gpuctl.clusters.local.store import attempts, launches
+from gpuctl.clusters.local.store import attempts, jobs, launches
+from gpuctl.clusters.local.store.launches import Launch
 from gpuctl.clusters.local.tickets import Tickets, Wanted
 from gpuctl.model.ask import Plan, PlanOption
+from gpuctl.model.job import Job
+from gpuctl.model.reason import Reason
 from gpuctl.policy.queue import decide
-from gpuctl.policy.values import QueueJob, Snapshot, Start, Wait
+from gpuctl.policy.values import NodeState, QueueJob, Snapshot, Start, Wait
 
 _MOST_ROUNDS = 20
 _PATIENCE_SECONDS = 0.3
-_NOT_FOR_DEVICES = frozenset({"held", "backoff", "dependency"})
+_NOT_FOR_DEVICES = frozenset({"held", "backoff", "dependency", "window"})
 
 
 class Outlook(NamedTuple):
@@ -85,15 +89,17 @@ class Rounds:
             queue = gather(connection, cluster=cluster, node=node, now=now)
             opened = launches.opened(connection)
         pids = frozenset(launch.pid for launch in opened if launch.pid is not None)
+        if self._machine.schedule is not None and queue.running:
+            self._tell_windows(queue, opened, now=now)
         if not queue.jobs and not queue.done and not queue.again and queue.again_at is None and not _short(queue):
             if held is not None:
                 held.keep({})
             return False, Outlook(False, False, None, pids, len(opened) - len(pids))
         devices = self._machine.devices()
-        state = self._machine.state(devices, queue.running)
+        state = self._machine.state(devices, queue.running, now=now)
         claims = tickets.claims(self._machine.locks)
         decision = decide(queue.jobs, Snapshot(nodes=(state,), running=queue.running, claims=claims), now)
-        again = apply(self._around, decision, queue, devices, locks=self._machine.locks, now=now)
+        again = apply(self._around, decision, queue, devices, locks=self._machine.locks, now=now, window=lambda job: _window(job, state))
         for_devices = {action.job for action in decision.actions if isinstance(action, Wait) and action.reason.code not in _NOT_FOR_DEVICES}
         if held is not None:
             held.keep(_wanted(queue, for_devices))
@@ -106,7 +112,7 @@ class Rounds:
     def plan(self, queue: Queue, job: QueueJob, *, now: datetime) -> Plan:
         """What the scheduler would say to one more job; nothing is changed."""
         devices = self._machine.devices()
-        state = self._machine.state(devices, queue.running)
+        state = self._machine.state(devices, queue.running, now=now)
         claims = tickets.claims(self._machine.locks)
         decision = decide((*queue.jobs, job), Snapshot(nodes=(state,), running=queue.running, claims=claims), now)
         cluster = self._machine.cluster
@@ -114,10 +120,38 @@ class Rounds:
         for action in decision.actions:
             if isinstance(action, Start) and action.job == job.id:
                 indices = sorted(index for pod in action.slots[0] for index in pod.devices)
-                option = PlanOption(cluster=cluster, now=True, at=now, where=place_name(cluster, indices))
+                option = PlanOption(
+                    cluster=cluster, now=True, at=now, where=place_name(cluster, indices), reason=_cut_note(job, state, now)
+                )
             elif isinstance(action, Wait) and action.job == job.id:
                 option = PlanOption(cluster=cluster, at=action.expected_start, reason=action.reason)
         return Plan(options=(option,))
+
+    def _tell_windows(self, queue: Queue, opened: Sequence[Launch], *, now: datetime) -> None:
+        """Tell supervisors of running jobs where the end of their window is another than they know: the schedule was edited."""
+        state = self._machine.state(self._machine.discover().devices, now=now)
+        if not state.ready:
+            return
+        for launch in opened:
+            job = queue.standing.get(launch.job)
+            if job is None or job.stop_asked:
+                continue
+            end = _window(job, state)
+            if end == job.window or (job.window is not None and job.window.at <= now.timestamp()):
+                continue
+            with self._database.write(durable=True) as connection:
+                jobs.enter_window(connection, launch.job, end)
+            control.send(self._paths, launch, Request(what="window", window=end))
+
+    def window_note(self, job: Job, *, now: datetime) -> Reason | None:
+        """What windows do to a job of this machine: from when on they let it start, or when they will cut it; None: nothing."""
+        from gpuctl.policy.windows import edges, opening
+
+        state = self._machine.state(self._machine.discover().devices, now=now)
+        asked = queue_job_of(job.id, job.name, job.spec, submitted_at=job.submitted_at, user=job.user, team=job.team)
+        if not job.state.active and edges.barred(asked, state):
+            return opening.closed(asked, (state,), now)[0]
+        return _cut_note(asked, state, now)
 
     def anything_waits(self) -> bool:
         """Whether the store holds something that a keeper has to look at, as seen now; for a last look after the lock was given up."""
@@ -132,6 +166,27 @@ class Rounds:
         return (
             queued is not None or put_back is not None or bool(unjudged) or any(ingest.has_ended(self._paths, launch) for launch in opened)
         )
+
+
+def _window(job: Standing, state: NodeState) -> WindowEnd | None:
+    """How this machine's windows end a job that runs here."""
+    if state.owner is None:
+        return None
+    from gpuctl.clusters.local import windows
+
+    asked = queue_job_of(job.job_id, job.name, job.spec, submitted_at=job.submitted_at, user=job.user, team=job.team)
+    return windows.end_of(asked, job.spec, state)
+
+
+def _cut_note(job: QueueJob, state: NodeState, now: datetime) -> Reason | None:
+    """That the job would be cut, and when, if it started now."""
+    if state.owner is None:
+        return None
+    from gpuctl.policy.windows import edges, opening
+
+    edge = edges.edge_of(job, state)
+    limit = now + timedelta(seconds=job.time_limit) if job.time_limit is not None else None
+    return opening.cut_note(job, edge, now, state.zone, ends_by=limit) if edge is not None else None
 
 
 def _wanted(queue: Queue, for_devices: set[str]) -> Mapping[str, Wanted]:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gpuctl.base.clock import from_unix
-from gpuctl.clusters.local.launchplan import Slot
+from gpuctl.clusters.local.launchplan import Slot, WindowEnd
 from gpuctl.clusters.local.store import attempts, launches, tasks
 from gpuctl.clusters.local.store.launches import Launch
-from gpuctl.clusters.local.store.rows import NO_TASK, instant, reason_of, spec_of
+from gpuctl.clusters.local.store.rows import NO_TASK, decode, instant, reason_of, spec_of
 from gpuctl.clusters.local.store.tasks import Task
 from gpuctl.model.job import State
 from gpuctl.model.reason import Reason
@@ -19,7 +19,7 @@ from gpuctl.policy.values import After, ArrayProgress, EndedAttempt, PodPlace, Q
 
 _COLUMNS = (
     "id, name, user, state, priority, hold, submitted_at, not_before, retries_used, attempt_count, ends_by, stop_asked, reason,"
-    " expected_start, spec"
+    " expected_start, spec, team, window"
 )
 
 
@@ -41,6 +41,8 @@ class Standing(NamedTuple):
     reason: Reason | None
     expected_start: float | None
     spec: JobSpec
+    team: str | None = None
+    window: WindowEnd | None = None
 
 
 class Queue(NamedTuple):
@@ -78,13 +80,14 @@ def parse_task_id(text: str) -> tuple[str, int]:
     return job_id, int(index) if index else NO_TASK
 
 
-def queue_job_of(job_id: str, name: str, spec: JobSpec, *, submitted_at: datetime, user: str) -> QueueJob:
+def queue_job_of(job_id: str, name: str, spec: JobSpec, *, submitted_at: datetime, user: str, team: str | None = None) -> QueueJob:
     """A job with nothing but what its spec asks for."""
     return QueueJob(
         id=job_id,
         name=name,
         submitted_at=submitted_at,
         user=user,
+        team=team,
         priority=spec.priority,
         pods=spec.nodes,
         gpus=spec.gpus,
@@ -94,6 +97,7 @@ def queue_job_of(job_id: str, name: str, spec: JobSpec, *, submitted_at: datetim
         devices=spec.devices,
         exclude=spec.exclude,
         time_limit=spec.time_seconds,
+        fit_window=spec.fit_window,
         preemptible=spec.requeue,
         hold=spec.hold,
         retries=spec.retries,
@@ -164,6 +168,8 @@ def _standing(row: tuple[Any, ...]) -> Standing:
         reason=reason_of(row[12]),
         expected_start=row[13],
         spec=spec_of(row[14]),
+        team=row[15],
+        window=decode(row[16], WindowEnd),
     )
 
 
@@ -178,7 +184,7 @@ def _waiting(
     if touched is not None and progress is not None and progress.ready == 0:
         pauses = [task.not_before for task in touched.values() if task.state is State.QUEUED and task.not_before is not None]
         not_before = instant(min(pauses)) if pauses else None
-    plain = queue_job_of(job.job_id, job.name, job.spec, submitted_at=job.submitted_at, user=job.user)
+    plain = queue_job_of(job.job_id, job.name, job.spec, submitted_at=job.submitted_at, user=job.user, team=job.team)
     return msgspec.structs.replace(
         plain,
         priority=job.priority,
@@ -197,7 +203,7 @@ def _task_ended(job: Standing, ended: attempts.Ended, touched: dict[int, Task]) 
     task = touched.get(ended.task)
     used = task.retries_used if task is not None else 0
     plain = queue_job_of(
-        task_id(job.job_id, ended.task), f"{job.name}_{ended.task}", job.spec, submitted_at=job.submitted_at, user=job.user
+        task_id(job.job_id, ended.task), f"{job.name}_{ended.task}", job.spec, submitted_at=job.submitted_at, user=job.user, team=job.team
     )
     return msgspec.structs.replace(
         plain, array=None, ended=_verdict(ended), retries_left=max(0, job.spec.retries - used), attempts=task.attempts if task else 1
@@ -265,6 +271,9 @@ def _running(job: Standing, launch: Launch, progress: ArrayProgress | None, *, c
         memory=job.spec.memory_bytes or 0,
         exclude=job.spec.exclude,
         preemptible=job.spec.requeue,
+        team=job.team,
+        time_limit=job.spec.time_seconds,
+        fit_window=job.spec.fit_window,
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 from gpuctl.clusters.local import alive, spawn, volumes
 from gpuctl.clusters.local.ingest import place_of, pods_of
 from gpuctl.clusters.local.inventory import boot_id
-from gpuctl.clusters.local.launchplan import LOG_LIMIT, SCRATCH_PREFIX, LaunchPlan, Lease, Slot, Task
+from gpuctl.clusters.local.launchplan import LOG_LIMIT, SCRATCH_PREFIX, LaunchPlan, Lease, Slot, Task, WindowEnd
 from gpuctl.clusters.local.leases import Leases
 from gpuctl.clusters.local.paths import StatePaths
 from gpuctl.clusters.local.seal import Secrets
@@ -50,6 +50,7 @@ def start(
     interpreter: str | None,
     content: Secrets,
     now: datetime,
+    window: WindowEnd | None = None,
 ) -> None:
     """Start the supervisor of a job on devices that are held already. The caller closes ``held`` afterwards.
 
@@ -81,11 +82,12 @@ def start(
         scratch=scratch,
         env_fd=parcel.fd,
         alive_fd=alive_fd,
+        window=window,
     )
     try:
         with open(plan_path, "xb", opener=_private) as file:
             file.write(encode(plan))
-        if not _store(around, job, number, slots, chosen, now=now):
+        if not _store(around, job, number, slots, chosen, now=now, window=window):
             shutil.rmtree(directory)
             raise Overtaken
         spawn.start(
@@ -108,7 +110,16 @@ class Overtaken(Exception):
     """Somebody else started or ended the job first."""
 
 
-def _store(around: Surroundings, job: Standing, number: int, slots: tuple[Slot, ...], chosen: tuple[Task, ...], *, now: datetime) -> bool:
+def _store(
+    around: Surroundings,
+    job: Standing,
+    number: int,
+    slots: tuple[Slot, ...],
+    chosen: tuple[Task, ...],
+    *,
+    now: datetime,
+    window: WindowEnd | None,
+) -> bool:
     at = now.timestamp()
     bare = tuple(Slot(pods=tuple(tuple(_bare(lease) for lease in pod) for pod in slot.pods)) for slot in slots)
     with around.database.write(durable=True) as connection:
@@ -123,6 +134,8 @@ def _store(around: Surroundings, job: Standing, number: int, slots: tuple[Slot, 
             " expected_start = NULL, not_before = NULL, attempt_count = max(attempt_count, ?) WHERE id = ?",
             (State.STARTING.value, place_of(bare, cluster=around.cluster), max(task.attempt for task in chosen), job.job_id),
         )
+        if window is not None or job.window is not None:
+            jobs.enter_window(connection, job.job_id, window)
         if job.spec.array is None:
             pods = pods_of(job.spec, bare[0], node=around.node)
             attempts.begin(connection, job.job_id, NO_TASK, chosen[0].attempt, launch=number, pods=pods, at=None)
@@ -155,6 +168,7 @@ def _plan(
     scratch: str,
     env_fd: int,
     alive_fd: int,
+    window: WindowEnd | None,
 ) -> LaunchPlan:
     paths: StatePaths = around.database.paths
     spec = job.spec
@@ -181,6 +195,7 @@ def _plan(
         volumes={name: there[name] for name in sorted(names) if name in there},
         checkpoint=_checkpoint(spec, there),
         log_limit=around.log_limit if around.log_limit is not None else LOG_LIMIT,
+        window=window,
         wake=paths.wake,
         keeper_argv=around.keeper_argv,
     )

@@ -32,6 +32,17 @@ def _evicted(case: Case, evidence: Evidence) -> Reason:
     return Reason(code="evicted", sentence=sentence, what=what, advice=advice or again, command=command or f"gpuctl job {case.name}")
 
 
+def _window_end(case: Case, evidence: Evidence) -> Reason:
+    owner, window, at = evidence.data.get("owner"), evidence.data.get("window"), number(evidence, "at")
+    sentence = f"was cut at the end of window {window}" if window else "was cut at the end of its window"
+    sentence += f", {clock.rfc3339(clock.from_unix(at))}" if at is not None else ""
+    sentence += f": its GPUs went to {owner}" if owner else ""
+    again, command = _again(case)
+    if case.job.spec.checkpoint is not None and command is not None:
+        again = "run it again: it resumes from its checkpoint; --requeue lets gpuctl do that by itself"
+    return Reason(code="window", sentence=sentence, what="change", advice=again, command=command or "gpuctl windows")
+
+
 def _node_lost(case: Case, evidence: Evidence) -> Reason:
     seconds = number(evidence, "seconds")
     node = evidence.node or evidence.data.get("node") or "its node"
@@ -95,6 +106,7 @@ def _note(case: Case, evidence: Evidence) -> Reason:
 
 LOSSES: tuple[Rule, ...] = (
     Rule("evicted", Trust.KILLED, TAKEN, _evicted, ("cause", "by")),
+    Rule("window-end", Trust.KILLED, frozenset({State.CUT}), _window_end, ("at", "owner", "window")),
     Rule("node-lost", Trust.KILLED, ENDED_BADLY, _node_lost, ("node", "seconds")),
     Rule("reboot", Trust.KILLED, ENDED_BADLY, _reboot),
     Rule("supervisor-died", Trust.CONSEQUENCE, ENDED_BADLY, _supervisor_died, ("pid",)),

@@ -135,7 +135,9 @@ def test_a_store_of_the_first_gpuctl_is_migrated_with_its_jobs(home: Path) -> No
     assert place.cluster.job(job.name).environment == ("HOME", "PATH")
     place.cluster.close()
     connection = sqlite3.connect(place.paths.database)
-    connection.executescript("ALTER TABLE jobs DROP COLUMN environment; DROP TABLE environments; PRAGMA user_version = 1")
+    for column in ("environment", "team", "window", "window_end"):
+        connection.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+    connection.executescript("DROP TABLE environments; PRAGMA user_version = 1")
     connection.close()
     old = place.cluster.job(job.name)
     assert (old.id, old.state, old.environment) == (job.id, State.QUEUED, None)

@@ -29,6 +29,9 @@ def why(state: State, *evidence: Evidence, **fields: Any) -> Explanation:
     return explain(a_job(state, **fields), evidence, NOW)
 
 
+RENAMED = {"window-end": "window"}
+"""Evidence whose reason is shown under another word."""
+
 GOLDEN: list[tuple[State, Evidence, str, str, str]] = [
     (State.CANCELLED, seen("cancelled", data={"by": "ben"}), "was cancelled by ben while it ran", "nothing", "gpuctl rerun train-k3f9"),
     (
@@ -169,6 +172,13 @@ GOLDEN: list[tuple[State, Evidence, str, str, str]] = [
         seen("evicted", data={"cause": "window", "by": "team-b"}),
         "the job was evicted: the window ended and the nodes went to their next owner (team-b)",
         "wait",
+        "gpuctl rerun train-k3f9 --requeue",
+    ),
+    (
+        State.CUT,
+        seen("window-end", data={"owner": "team-b", "window": "night", "at": 1767240000}),
+        "was cut at the end of window night, 2026-01-01T04:00:00Z: its GPUs went to team-b",
+        "change",
         "gpuctl rerun train-k3f9 --requeue",
     ),
     (
@@ -347,7 +357,7 @@ GOLDEN: list[tuple[State, Evidence, str, str, str]] = [
 )
 def test_rules(state: State, evidence: Evidence, sentence: str, what: str, command: str) -> None:
     found = why(state, evidence)
-    assert found.reason.code == evidence.code
+    assert found.reason.code == RENAMED.get(evidence.code, evidence.code)
     assert found.reason.sentence == sentence
     assert (found.reason.what, found.reason.command) == (what, command)
     assert found.evidence == (evidence,)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gpuctl.base import names
+from gpuctl.clusters.local.launchplan import WindowEnd
 from gpuctl.clusters.local.store.rows import JOB_COLUMNS, decode, encode, spec_of
 from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.model.job import FINAL, Exit, State
@@ -31,6 +32,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: float
     submission: Submission
     environment: tuple[str, ...] | None = None
+    team: str | None = None
 
 
 def free_name(connection: sqlite3.Connection, base: str, request_id: str) -> str:
@@ -54,7 +56,7 @@ def insert(connection: sqlite3.Connection, accepted: Accepted) -> None:
     wanted = submission.spec
     connection.execute(
         "INSERT INTO jobs (id, name, base_name, user, request_id, asked, state, priority, hold, submitted_at, tasks, gpus, spec, code,"
-        " labels, interpreter, rerun_of, environment) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " labels, interpreter, rerun_of, environment, team) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             accepted.id,
             accepted.name,
@@ -74,6 +76,7 @@ def insert(connection: sqlite3.Connection, accepted: Accepted) -> None:
             submission.interpreter,
             submission.rerun_of,
             _names_id(connection, accepted.environment),
+            accepted.team,
         ),
     )
     event(connection, accepted.id, "submitted", at=accepted.at)
@@ -162,6 +165,9 @@ def _conditions(query: JobQuery, *, now: float) -> tuple[str, list[Any]]:
     if query.since is not None:
         parts.append("submitted_at >= ?")
         values.append(query.since.timestamp())
+    if query.team is not None:
+        parts.append("team = ?")
+        values.append(query.team)
     return "".join(f" AND {part}" for part in parts), values
 
 
@@ -204,11 +210,24 @@ def requeue(
 ) -> None:
     """Put a job back in line after an attempt; its next one may start at ``not_before``."""
     connection.execute(
-        "UPDATE jobs SET state = ?, not_before = ?, retries_used = retries_used + ?, reason = ?, ends_by = NULL, place = NULL"
+        "UPDATE jobs SET state = ?, not_before = ?, retries_used = retries_used + ?, reason = ?, ends_by = NULL, place = NULL,"
+        " window = NULL, window_end = NULL"
         " WHERE id = ? AND ended_at IS NULL",
         (State.QUEUED.value, not_before, int(counts), encode(reason) if reason else None, job_id),
     )
     event(connection, job_id, "retrying", at=at, text=text or (reason.sentence if reason else ""))
+
+
+def enter_window(connection: sqlite3.Connection, job_id: str, end: WindowEnd | None) -> None:
+    """Remember how the window that a job runs in ends it; whatever comes first, that or its time limit, is when it ends."""
+    at = end.at if end is not None else None
+    spec_blob, started_at, is_array = connection.execute("SELECT spec, started_at, tasks FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    limit = spec_of(spec_blob).time_seconds if is_array is None else None
+    ends = [each for each in (at, started_at + limit if limit is not None and started_at is not None else None) if each is not None]
+    connection.execute(
+        "UPDATE jobs SET window = ?, window_end = ?, ends_by = ? WHERE id = ? AND ended_at IS NULL",
+        (encode(end) if end is not None else None, at, min(ends, default=None), job_id),
+    )
 
 
 def unerased(connection: sqlite3.Connection) -> list[str]:

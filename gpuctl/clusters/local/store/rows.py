@@ -22,7 +22,7 @@ NO_TASK = -1
 
 JOB_COLUMNS = (
     "id, name, base_name, user, request_id, state, submitted_at, started_at, ended_at, ends_by, expected_start, attempt_count, "
-    "exit_code, exit_signal, reason, place, spec, code, labels, interpreter, rerun_of"
+    "exit_code, exit_signal, reason, place, spec, code, labels, interpreter, rerun_of, team"
 )
 ATTEMPT_COLUMNS = "task, number, state, started_at, ended_at, exit_code, exit_signal, reason, pods, ranks"
 
@@ -112,6 +112,7 @@ def job_of(
         labels=_decoder(dict[str, str]).decode(labels) if labels is not None else {},
         interpreter=row[19],
         ran_same_as=row[20],
+        team=row[21],
         tasks=tasks,
         attempts=attempts,
         timeline=timeline,

@@ -119,6 +119,12 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE environments (id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);
     ALTER TABLE jobs ADD COLUMN environment INTEGER;
     """,
+    # Whose windows a job may use, and when the window that it runs in ends it (a launchplan.WindowEnd).
+    """
+    ALTER TABLE jobs ADD COLUMN team TEXT;
+    ALTER TABLE jobs ADD COLUMN window BLOB;
+    ALTER TABLE jobs ADD COLUMN window_end REAL;
+    """,
 )
 
 VERSION = len(MIGRATIONS)

@@ -64,6 +64,7 @@ class Launch:
         self._owners: dict[int, TaskRun] = {}
         self._foreign: set[tuple[int, int]] = set()
         self._time_limit = plan.time_limit
+        self._window = plan.window
         self._to_give_back = 0
         self._stopping: State | None = None
         self._shutdown = False
@@ -142,11 +143,18 @@ class Launch:
         """Give idle slots their next task, and give back those that have no further use."""
         for place in list(self._places):
             while place.run is None and self._waiting and not self._to_give_back and self._stopping is None:
+                if self._window_is_over():
+                    self._stop((), state="cut", grace=0, why="window")
+                    break
                 if any(other.run is not None and other.run.in_setup for other in self._places):
                     break
                 self._begin(place, self._waiting.popleft())
             if place.run is None and (self._to_give_back or not self._waiting) and self._others_run(place):
                 self._give_back(place)
+
+    def _window_is_over(self) -> bool:
+        """Whether what began now would be ended before it has run: tasks of an array that were not reached in their window."""
+        return self._window is not None and time.time() >= self._window.at - self._window.grace
 
     def _others_run(self, place: _Place) -> bool:
         """Whether a slot is given back one by one (the last ones go with the end)."""
@@ -156,6 +164,7 @@ class Launch:
         scratch = self.plan.scratch if task.index is None else os.path.join(self.plan.scratch, str(place.number))
         run = TaskRun(self, task, slot=place.number, pods=place.pods, scratch=scratch)
         run.time_limit = self._time_limit
+        run.window = self._window
         place.run = run
         run.begin()
         self._after(place)
@@ -282,6 +291,11 @@ class Launch:
                 if place.run is not None:
                     place.run.time_limit = request.time_limit
             self.journal.write("time-limit", time_limit=request.time_limit)
+        elif request.what == "window":
+            self._window = request.window
+            for place in self._places:
+                if place.run is not None:
+                    place.run.window = request.window
         elif request.what == "grow":
             self._grow(request.slots)
         elif request.what == "again":

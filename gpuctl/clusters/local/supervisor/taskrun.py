@@ -71,6 +71,8 @@ class TaskRun:
         self._started = time.monotonic()
         self.started_at = time.time()
         self.time_limit = host.plan.time_limit
+        self.window = host.plan.window
+        self._window_signalled = False
         self._signalled = False
         self._step_ends: float | None = None
         self._phase: Literal["running", "ending", "sweeping"] = "running"
@@ -253,7 +255,7 @@ class TaskRun:
         """When :meth:`tick` has something to do, on the monotonic clock; None: not by itself."""
         times = [self._look_at]
         if self._phase == "running":
-            times += [self._limit_at(), self._signal_at(), self._step_ends]
+            times += [self._limit_at(), self._signal_at(), self._step_ends, self._window_at(), self._window_signal_at()]
         else:
             times.append(self._kill_at)
         times.append(self.streams.next_flush())
@@ -263,10 +265,27 @@ class TaskRun:
         return self._started + self.time_limit if self.time_limit is not None else None
 
     def _signal_at(self) -> float | None:
-        wanted, limit = self._host.plan.spec.signal, self._limit_at()
-        if wanted is None or limit is None or self._signalled:
+        wanted = self._host.plan.spec.signal
+        limits = [limit for limit in (self._limit_at(), self._window_ends()) if limit is not None]
+        if wanted is None or not limits or self._signalled:
             return None
-        return limit - wanted.before_seconds
+        return min(limits) - wanted.before_seconds
+
+    def _window_ends(self) -> float | None:
+        """The window's end on the monotonic clock. It is an instant of the wall clock: who sets that moves it."""
+        return time.monotonic() + self.window.at - time.time() if self.window is not None else None
+
+    def _window_at(self) -> float | None:
+        """When the task has to be told to end for its window."""
+        ends = self._window_ends()
+        return ends - self.window.grace if ends is not None and self.window is not None else None
+
+    def _window_signal_at(self) -> float | None:
+        """When the window's own signal is due."""
+        ends = self._window_ends()
+        if ends is None or self.window is None or self.window.signal is None or self._window_signalled:
+            return None
+        return ends - self.window.signal_before
 
     def tick(self) -> None:
         """Do what is due."""
@@ -281,7 +300,17 @@ class TaskRun:
         due = self._signal_at()
         if due is not None and now >= due:
             self._signalled = True
-            self._signal_ranks()
+            wanted = self._host.plan.spec.signal
+            assert wanted is not None
+            self._signal_ranks(wanted.name, f"{wanted.before} before its end")
+        due = self._window_signal_at()
+        if due is not None and now >= due and self.window is not None and self.window.signal is not None:
+            self._window_signalled = True
+            self._signal_ranks(self.window.signal, f"{self.window.signal_before} s before its window ends")
+        due = self._window_at()
+        if due is not None and now >= due:
+            self._end_with_window()
+            return
         limit = self._limit_at()
         if limit is not None and now >= limit:
             self._evidence(
@@ -317,16 +346,22 @@ class TaskRun:
                 if (process.pid, process.start) not in self._told_to_end:
                     self._signal(process, SIGTERM)
 
-    def _signal_ranks(self) -> None:
-        """Send ``--signal`` to the ranks: where a launcher started them, to those and not to the launcher."""
-        wanted = self._host.plan.spec.signal
-        assert wanted is not None
-        name = wanted.name.upper()
+    def _end_with_window(self) -> None:
+        """Its window closes: SIGTERM now, and at the window's end nothing of it is left."""
+        assert self.window is not None
+        data = {"at": str(int(self.window.at)), "owner": self.window.owner, "window": self.window.window}
+        known = {name: value for name, value in data.items() if value is not None}
+        self._evidence(Found(code="window-end", text="its window ended", data=known))
+        self.stop("cut", grace=max(0.0, self.window.at - time.time()), why="window")
+
+    def _signal_ranks(self, name: str, when: str) -> None:
+        """Send a warning to the ranks: where a launcher started them, to those and not to the launcher."""
+        name = name.upper()
         number = Signals[name if name.startswith("SIG") else f"SIG{name}"]
         ranks = addressees.of_the_warning([main.process for main in self._foreground()], self._host.remaining(self))
         for process in ranks:
             processes.send(process, number)
-        self._note(f"sent {number.name} to {len(ranks)} ranks, {wanted.before} before the time limit")
+        self._note(f"sent {number.name} to {len(ranks)} ranks, {when}")
 
     # -- the end ----------------------------------------------------------------------------------------------------------------
 
