@@ -8,6 +8,7 @@ import pytest
 
 from gpuctl.base.errors import UnavailableError
 from gpuctl.model.job import Exit, State
+from gpuctl.model.reason import Reason
 from gpuctl.model.spec import JobSpec
 from tests.cli.recorder import NOW, RecordingPool, ago, make_job, one_of_each, reader_that_left
 
@@ -183,3 +184,15 @@ def test_long_names_give_way_in_their_middle_when_nothing_else_can(run: Any) -> 
     assert [name[-5:] for name in names] == ["-k3f9", "-x2k9"]
     assert all("…" in name and name.startswith("a-very-long") for name in names)
     assert "a-very-long-name-for-a-job-indeed-k3f9" in run(RecordingPool(jobs), "jobs", width=80).out
+
+
+def test_a_bare_end_is_told_with_its_number(run: Any) -> None:
+    ended = [
+        make_job(
+            name="a-k3f9", state=State.FAILED, exit=Exit(code=7), reason=Reason(code="exit-code", sentence="rank 0 ended with exit code 7")
+        ),
+        make_job(name="b-k3f9", state=State.FAILED, exit=Exit(signal=9), reason=Reason(code="signal", sentence="rank 0 died of signal 9")),
+        make_job(name="c-k3f9", state=State.FAILED, exit=Exit(code=1), reason=Reason(code="cuda-oom", sentence="out of memory")),
+    ]
+    outcome = run(RecordingPool(ended), "jobs", "-o", "columns=reason", "--no-headers")
+    assert sorted(outcome.out.split("\n")) == ["", "cuda-oom", "exit 7", "signal 9"]

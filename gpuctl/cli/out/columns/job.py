@@ -96,11 +96,15 @@ def _progress(job: Job) -> str | None:
     return ", ".join(parts)
 
 
+_BARE = ("exit-code", "signal")
+"""Reasons that say nothing but the end itself: which code or signal it was says more."""
+
+
 def _reason(job: Job) -> str:
     progress = _progress(job)
     if progress is not None:
         return f"{progress}, {job.reason.code}" if job.reason is not None and job.state is State.QUEUED else progress
-    if job.reason is not None:
+    if job.reason is not None and not (job.reason.code in _BARE and job.exit is not None):
         return job.reason.code
     if job.state in {State.FAILED, State.CUT, State.LOST}:
         return f"exit {job.exit.code}" if job.exit and job.exit.code is not None else exit_text(job.exit) if job.exit else cells.UNKNOWN
