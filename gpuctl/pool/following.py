@@ -5,6 +5,7 @@ The end of a stream says nothing about the job: after every one the job is read 
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from signal import SIGTERM
 from typing import TypeVar
 
 import msgspec
@@ -173,6 +174,8 @@ def selected(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list[RankLog
     keep: dict[tuple[int | None, int], set[int] | None] = {}
     for attempt in failed:
         ranks = [end for end in attempt.ranks if end.exit.status != 0]
+        # Those that were told to end because another one had failed are its victims, unless there is no other.
+        ranks = [end for end in ranks if end.exit.signal != SIGTERM] or ranks
         if query.first_error and ranks:
             ranks = [min(ranks, key=_failure_order)]
         keep[attempt.task, attempt.number] = {end.rank for end in ranks} or None
@@ -249,7 +252,7 @@ def _kept(log: RankLog, keep: dict[tuple[int | None, int], set[int] | None]) -> 
 
 def _failure_order(end: RankEnd) -> tuple[bool, float, int]:
     """The first to fail; a rank that was terminated is a victim, whatever its clock says."""
-    return end.exit.signal == 15, end.at.timestamp(), end.rank
+    return end.exit.signal == SIGTERM, end.at.timestamp(), end.rank
 
 
 def _first_failure(attempt: Attempt) -> tuple[bool, float, int]:

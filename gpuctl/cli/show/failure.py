@@ -119,14 +119,14 @@ def _unexpected(error: BaseException, session: Session) -> int:
     report = "".join(traceback.format_exception(error))
     if session.verbosity >= 2:
         _put(session, report)
-    where = _keep(report, session)
+    kept = _keep(report, session)
     sentence = f"{type(error).__name__}: {error}".splitlines()[0]
     _write(
         session,
         GpuctlError(
             f"gpuctl failed unexpectedly: {sentence}",
             code="internal",
-            hint=f"the full report is in {where}" if where else "run it again with -vv to see the full report",
+            hint=f"the full report is in {kept}" if kept else "run it again with -vv to see the full report",
         ),
     )
     return ExitCode.FAILED

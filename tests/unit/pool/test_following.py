@@ -3,10 +3,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gpuctl.base.errors import NotFoundError, UnavailableError
 from gpuctl.model.ask import LogQuery
-from gpuctl.model.job import State
+from gpuctl.model.job import Exit, State
 from gpuctl.model.spec import ArraySpec
 from gpuctl.pool import following
 from gpuctl.pool.direct import DirectPool
@@ -99,6 +100,23 @@ def test_only_the_ranks_that_failed(pool: DirectPool, cluster: FakeCluster) -> N
     cluster.finish("train", {0: 0, 1: 1, 2: 0, 3: 1})
     assert text(pool, failed=True) == ["[1] says 1", "[3] says 3"]
     assert text(pool, first_error=True) == ["says 1"]
+
+
+def test_ranks_that_were_told_to_end_are_victims(pool: DirectPool, cluster: FakeCluster) -> None:
+    job = cluster.start("train")
+    for rank in range(4):
+        cluster.prints("train", rank, f"says {rank}", at=rank)
+    ended = cluster.finish("train", {0: 0, 1: 1, 2: 1, 3: 0})
+
+    def told(*victims: int) -> None:
+        last = ended.attempts[-1]
+        ranks = tuple(replace(end, exit=Exit(signal=15)) if end.rank in victims else end for end in last.ranks)
+        cluster.jobs_by_id[job.id] = replace(ended, attempts=(replace(last, ranks=ranks),))
+
+    told(1)
+    assert text(pool, failed=True) == ["says 2"]
+    told(1, 2)
+    assert text(pool, failed=True) == ["[1] says 1", "[2] says 2"]
 
 
 def test_nobody_failed(pool: DirectPool, cluster: FakeCluster) -> None:
