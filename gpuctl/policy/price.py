@@ -17,6 +17,7 @@ EVERY = "*"
 
 ALLOWED = "TYPE:AMOUNT per GPU and hour, such as H100:4.10,A100:2"
 
+_TYPE = re.compile(r"\*|[A-Za-z0-9][A-Za-z0-9 ._-]*")
 _SIGNS = frozenset("$€£¥₹₩₽¢")
 
 
@@ -58,6 +59,8 @@ def parse(text: str, *, currency: str = CURRENCY) -> Prices:
         name = name.strip() if colon else EVERY
         if not name:
             raise ValueError(f"{part.strip()} names no GPU type")
+        if not _TYPE.fullmatch(name):
+            raise ValueError(f"{name} is no GPU type")
         if name in prices:
             raise ValueError(f"{name} has two prices")
         try:

@@ -4,6 +4,7 @@ The only mutable values of this room of the house. A space is built from a snaps
 on it, and never leaves the function that made it.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 
 from gpuctl.policy.values import NodeState, PodPlace
@@ -138,12 +139,13 @@ def total(node: NodeState) -> int:
     return max(node.gpus, len(node.devices), len(node.devices_free))
 
 
-def _order(node: NodeState) -> tuple[int, str, list[tuple[int, int, str]]]:
+def _order(node: NodeState) -> tuple[int, str, tuple[tuple[int, int, str], ...]]:
     tier = TIERS.index(node.tier) if node.tier in TIERS else len(TIERS)
     return tier, node.cluster, natural(node.name)
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
+@functools.lru_cache(maxsize=16384)
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key by which ``node-9`` comes before ``node-10``."""
     parts: list[tuple[int, int, str]] = []
     word = ""
@@ -160,4 +162,4 @@ def natural(name: str) -> list[tuple[int, int, str]]:
             digits = ""
         word += char
     parts.append((1, 0, word))
-    return parts
+    return tuple(parts)

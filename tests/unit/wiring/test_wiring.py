@@ -98,3 +98,55 @@ def test_the_real_local_cluster_refuses_an_unknown_option(monkeypatch: pytest.Mo
     with pytest.raises(InvalidInput) as caught:
         wiring.open_pool("lab")
     assert caught.value.problems[0].nearest == "slots"
+
+
+def test_a_pool_of_contexts_with_prices_in_the_profiles_currency(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(wiring.KINDS, "kubernetes", "fake_kind:build")
+    wanted = ["ctx=res-a,tier=reserved,queue=train", "ctx=cloud,tier=on-demand,price=H100:4.10,price=A100:2", "kind=local,name=ws"]
+    profiles.add(settings.load(), "lab", wanted, currency="EUR")
+    pool = wiring.open_pool("lab")
+    # The pool knows the prices; a context knows its tier, as its nodes may have no label.
+    assert BUILT == [
+        ("res-a", {"ctx": "res-a", "queue": "train", "tier": "reserved"}),
+        ("cloud", {"ctx": "cloud", "tier": "on-demand"}),
+        ("ws", {}),
+    ]
+    res_a, cloud, ws = pool.members.all
+    assert res_a.prices is None
+    assert cloud.prices is not None
+    assert (cloud.prices.currency, str(cloud.prices.per_gpu("H100")), str(cloud.prices.per_gpu("A100"))) == ("EUR", "4.10", "2")
+    assert [res_a.forgets, cloud.forgets, ws.forgets] == [True, True, False]
+
+
+def test_a_half_configured_cluster_is_a_row_among_others_and_an_error_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry_points(monkeypatch)
+    profiles.add(settings.load(), "lab", ["kind=slum,name=half", "kind=local,name=ws"])
+    pool = wiring.open_pool("lab")
+    rows = {row.name: row for row in pool.clusters().items}
+    assert (rows["half"].health, rows["ws"].health) == ("unreachable", "healthy")
+    assert "no kind slum is installed" in str(rows["half"].error)
+    assert [node.cluster for node in pool.nodes().items] == ["ws"]
+    profiles.add(settings.load(), "alone", ["kind=slum,name=half"])
+    with pytest.raises(UsageError):
+        wiring.open_pool("alone")
+
+
+def test_a_price_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles.add(settings.load(), "lab", ["kind=local,price=H100:cheap"], currency="dollars")
+    with pytest.raises(InvalidInput) as caught:
+        wiring.open_pool("lab")
+    assert [problem.field for problem in caught.value.problems] == ["currency", "local.price"]
+    entry = profiles.parse_cluster("kind=local,slotz=3")
+    monkeypatch.setitem(wiring.KINDS, "local", "gpuctl.clusters.local.cluster:build")
+    with pytest.raises(InvalidInput):
+        wiring.check_clusters([entry], settings.load(), currency="$")
+    assert wiring.check_clusters([profiles.parse_cluster("kind=slum")], settings.load(), currency="$")[0].startswith("cannot build cluster")
+
+
+def test_my_own_record_lies_with_the_state_and_only_where_something_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(wiring.KINDS, "kubernetes", "fake_kind:build")
+    assert wiring.open_pool("local")._record is None
+    profiles.add(settings.load(), "lab", ["ctx=res-a,tier=reserved"])
+    pool = wiring.open_pool("lab")
+    assert pool._record is not None
+    assert str(pool._record_at).endswith("gpuctl/record/lab")
