@@ -231,7 +231,7 @@ class KubernetesVolumes:
     def _mounting_pods(self, claim: VolumeClaim) -> tuple[str, ...]:
         return tuple(pod.metadata.label(names.JOB) or f"pod {pod.metadata.name}" for pod in self._pods_of(claim))
 
-    def _pods_of(self, claim: VolumeClaim) -> list[Pod]:
+    def _pods_of(self, claim: VolumeClaim) -> Sequence[Pod]:
         """Pods that have not ended and mount it; none where pods may not be listed."""
         try:
             pods = self._around.api.list(PODS.path(self._around.namespace), Pod)

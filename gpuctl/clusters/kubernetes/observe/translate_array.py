@@ -20,14 +20,12 @@ def counts(root: Root, spec: JobSpec, state: State, pods: Sequence[Seen]) -> Tas
     if state.final:
         if state is State.SUCCEEDED:
             return TaskCounts(succeeded=total)
-        fate = {State.CANCELLED: "cancelled", State.CUT: "cut", State.LOST: "lost"}.get(state, "failed")
-        return TaskCounts(**_sum(succeeded=succeeded, failed=failed, **{fate: rest + (failed if fate == "failed" else 0)}))
+        ended = {"succeeded": succeeded, "failed": failed}
+        fate = state.value if state in (State.CANCELLED, State.CUT, State.LOST) else "failed"
+        ended[fate] = ended.get(fate, 0) + rest
+        return TaskCounts(**ended)
     running = sum(each.stage is Stage.RUNNING for each in pods) if pods else min(rest, root.status.ready or 0)
     return TaskCounts(succeeded=succeeded, failed=failed, running=running, queued=max(0, rest - running))
-
-
-def _sum(*, succeeded: int, failed: int, **more: int) -> dict[str, int]:
-    return {"succeeded": succeeded, "failed": failed, **more}
 
 
 def states(root: Root, spec: JobSpec, state: State, pods: Sequence[Seen]) -> dict[int, State]:

@@ -16,8 +16,9 @@ _TOO_LITTLE = re.compile(
     r"insufficient unused quota(?: in cohort)? for (?P<resource>\S+) in flavor (?P<flavor>[^,\s]+)(?:, (?P<missing>\S+) more needed)?"
 )
 _NEVER = re.compile(
-    r"insufficient quota for (?P<resource>\S+) in flavor (?P<flavor>[^,\s]+).*?"
-    r"request > maximum capacity \((?P<asked>\S+) > (?P<most>[^)\s]+)\)"
+    r"insufficient quota for (?P<resource>\S+) in flavor (?P<flavor>[^,\s]+).*?(?:"
+    r"request > maximum capacity \((?P<asked>\S+) > (?P<most>[^)\s]+)\)|"
+    r"current podset request \((?P<asked_now>[^)]+)\) > maximum capacity \((?P<most_now>[^)]+)\))"
 )
 _BORROWED = re.compile(r"borrowing limit for (?P<resource>\S+) in flavor (?P<flavor>\S+) exceeded")
 _CODES = {
@@ -66,8 +67,9 @@ def _pending(reserved: Condition, position: Position | None) -> Evidence:
     message = reserved.message
     never = _NEVER.search(message)
     if never:
-        text = f"asks {never['asked']} {never['resource']}, the queue may never hold more than {never['most']} of flavor {never['flavor']}"
-        return _seen("never-fits", text, reserved, needs=never["asked"], total=never["most"])
+        asked, most = never["asked"] or never["asked_now"], never["most"] or never["most_now"]
+        text = f"asks {asked} {never['resource']}, the queue may never hold more than {most} of flavor {never['flavor']}"
+        return _seen("never-fits", text, reserved, needs=asked, total=most)
     short = _TOO_LITTLE.search(message)
     if short:
         missing = f", {short['missing']} more needed" if short["missing"] else ""
