@@ -11,7 +11,8 @@ from gpuctl.clusters.kubernetes.streams import tarball
 from gpuctl.clusters.kubernetes.streams.tarball import PART, Known, Progress
 from gpuctl.clusters.kubernetes.streams.target import PodTarget
 from gpuctl.kube.api import Api
-from gpuctl.kube.remotecommand import RemoteCommand
+from gpuctl.kube.remotecommand import RemoteCommand, exec_
+from gpuctl.model.ask import ExecTarget
 
 _NO_TAR, _MISSING, _OUTSIDE, _NO_FIND = 91, 92, 93, 94
 _FIRST = r"""
@@ -240,8 +241,6 @@ class Remote:
     def _session(self, script: str, path: str, *words: str, stdin: bool = False) -> RemoteCommand:
         argv = ["/bin/sh", "-c", script, "gpuctl-copy", self._root, path, *words]
         if self._root:
-            from gpuctl.kube.remotecommand import exec_
-
             return exec_(self._api, self._pod.name, argv, namespace=self._pod.namespace, container=self._pod.container, stdin=stdin)
         return programs.session(self._api, self._pod, argv, stdin=stdin)
 
@@ -323,8 +322,6 @@ def copy_out(
     api: Api, pods: Sequence[PodTarget], path: str, destination: str, *, job: str, progress: Callable[[int], None] | None = None
 ) -> int:
     """``gpuctl cp JOB:PATH DEST``: copy out of the job's first node; a relative path is below the job's directory. Bytes written."""
-    from gpuctl.model.ask import ExecTarget
-
     pod = programs.select(pods, ExecTarget(), job=job)[0]
     return Remote(api, pod, what=job).get(path, destination, progress=progress)
 

@@ -63,6 +63,8 @@ def unpack(stream: Readable, root: str, *, progress: Progress | None = None) -> 
             if why is None and member.isdir():
                 why = _directory(path)
                 times.append((path, member))
+            elif why is None and os.path.isdir(path) and not os.path.islink(path):
+                why = "is a directory here"
             elif why is None and parts and member.isreg():
                 source = archive.extractfile(member)
                 assert source is not None
@@ -251,7 +253,9 @@ def _file(source: IO[bytes], path: str, member: tarfile.TarInfo, progress: Progr
 
 
 def _link(root: str, parts: list[str], target: str) -> str | None:
-    where = os.path.normpath(os.path.join(*parts[:-1], target)) if not os.path.isabs(target) else target
+    if not parts or not target:
+        return "a link without a name"
+    where = target if os.path.isabs(target) else os.path.normpath(os.path.join(*parts[:-1], target))
     if os.path.isabs(where) or where == ".." or where.startswith("../") or _through_link(root, where):
         return f"a link to {target}, outside of what is copied"
     path = os.path.join(root, *parts)
