@@ -47,6 +47,7 @@ TABLE: dict[str, Entry] = {
     "nodes": Entry("gpuctl.cli.cmd.nodes", "List nodes and their GPUs.", _POOL),
     "clusters": Entry("gpuctl.cli.cmd.clusters", "List the clusters of the pool.", _POOL),
     "quota": Entry("gpuctl.cli.cmd.quota", "Show what a team may hold, and what is left.", _POOL),
+    "windows": Entry("gpuctl.cli.cmd.windows", "Show whose the nodes are, and when.", _POOL),
     "usage": Entry("gpuctl.cli.cmd.usage", "Sum up GPU-hours.", _POOL),
     "volumes": Entry("gpuctl.cli.cmd.volumes", "Manage volumes.", _POOL),
     "profile": Entry("gpuctl.cli.cmd.profile", "Manage profiles.", _SET),

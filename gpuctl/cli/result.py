@@ -51,7 +51,8 @@ class Rows:
     """A list of objects of one kind.
 
     ``kind`` is the singular (``Job``); machine formats wrap items in a ``JobList``. ``name`` gives the ``-o name`` form of an item
-    (``job/train-k3f9``). ``empty`` is the sentence for stderr. ``footer`` lines follow a table on stderr.
+    (``job/train-k3f9``). ``empty`` is the sentence for stderr. ``footer`` lines follow a table on stderr;
+    ``below`` is what a table has underneath on stdout.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Rows:
     empty: str
     incomplete: Mapping[str, str] = dataclasses.field(default_factory=dict)
     footer: Sequence[str] = ()
+    below: Callable[[Context], str] | None = None
     code: int = ExitCode.OK
 
 

@@ -159,8 +159,14 @@ def check_schedule(
         return None, problems
     wrong = {problem.field for problem in problems}
     judged = [*_metadata(document.metadata), *_spec(document.spec, cron_problem=cron_problem, knows_zone=knows_zone)]
-    problems = (*problems, *(problem for problem in judged if not check.touched(problem.field, wrong)))
+    problems = (*problems, *(problem for problem in judged if not check.touched(problem.field, wrong) and not _follows(problem, wrong)))
     return (None if problems else document), problems
+
+
+def _follows(problem: Problem, wrong: set[str]) -> bool:
+    """Whether an end is only missing because the duration that was given is none."""
+    window, _, field = problem.field.rpartition(".")
+    return field == "end" and problem.message == "is missing" and f"{window}.duration" in wrong
 
 
 def _metadata(metadata: ScheduleMetadata) -> Iterator[Problem]:
@@ -270,3 +276,54 @@ def _span(field: str, text: str | None, *, least: int, most: int) -> Iterator[Pr
 def encode(schedule: PoolSchedule) -> bytes:
     """The document as JSON, which is YAML too."""
     return msgspec.json.encode(schedule)
+
+
+class OwnedSpan(Seen, frozen=True, kw_only=True):
+    """The nodes are ``owner``'s from ``start`` until ``end`` (not included); ``window`` None: outside every window.
+
+    ``lends``: what stands idle may be borrowed.
+    """
+
+    start: datetime
+    end: datetime
+    owner: str
+    window: str | None = None
+    lends: bool = False
+
+
+class NextOwner(Seen, frozen=True, kw_only=True):
+    """Whose the nodes are next, and from when on."""
+
+    owner: str
+    at: datetime
+    window: str | None = None
+
+
+class PoolWindows(Seen, frozen=True, kw_only=True):
+    """A schedule as it stands at one instant, and how its next days go.
+
+    Attributes:
+        name: of the schedule.
+        cluster: where it is obeyed.
+        nodes: that it is about; ``node_count`` is how many there are on the cluster, ``gpus`` what the nodes have.
+        at: the instant that is shown.
+        next: absent where the owner does not change within 400 days.
+        lends: whether idle GPUs may be borrowed now.
+        team: whose view it is, if anybody's.
+        spans: what follows, without gaps.
+    """
+
+    name: str
+    cluster: str
+    time_zone: str
+    at: datetime
+    owner: str
+    nodes: tuple[str, ...] = ()
+    node_count: int | None = None
+    gpus: int | None = None
+    gpu_type: str | None = None
+    window: str | None = None
+    lends: bool = False
+    next: NextOwner | None = None
+    team: str | None = None
+    spans: tuple[OwnedSpan, ...] = ()

@@ -38,7 +38,7 @@ def everything() -> dict[str, str]:
     made = {f"completions/{name}": script(program) for name, script in _SHELLS.values()}
     made["docs/man/gpuctl.1"] = man.page(program)
     made |= {f"docs/reference/{name}": text for name, text in reference.pages(program).items()}
-    for name, body in (("job-file", schema.job_file()), ("outputs", schema.outputs())):
+    for name, body in (("job-file", schema.job_file()), ("outputs", schema.outputs()), ("schedule", schema.schedule_file())):
         made[f"docs/reference/schema/{name}.json"] = json.dumps(body, indent=2) + "\n"
     return made
 

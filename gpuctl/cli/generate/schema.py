@@ -1,11 +1,11 @@
-"""JSON Schemas (2020-12): of the job file that ``submit -f`` reads, and of everything that ``-o json`` prints."""
+"""JSON Schemas (2020-12): of the job file that ``submit -f`` reads, of schedules, and of everything that ``-o json`` prints."""
 
 from typing import Any
 
 import msgspec
 
 from gpuctl.cli.out.columns.node import NodeDevice
-from gpuctl.model import ask, job, place, quota, reason, spec
+from gpuctl.model import ask, job, place, quota, reason, schedule, spec
 
 KINDS: dict[str, type] = {
     "Job": job.Job,
@@ -19,6 +19,7 @@ KINDS: dict[str, type] = {
     "Sample": place.Sample,
     "Explanation": reason.Explanation,
     "PlanOption": ask.PlanOption,
+    "PoolWindows": schedule.PoolWindows,
 }
 """The ``kind`` of a printed object to the value behind it. What a single verb prints of its own (a version, a check) is not promised."""
 
@@ -29,6 +30,12 @@ def job_file() -> dict[str, Any]:
     """Of a job document (YAML or JSON)."""
     body = _steady(msgspec.json.schema(spec.JobDocument))
     return {"$schema": _DRAFT, "title": "gpuctl job file", **body}
+
+
+def schedule_file() -> dict[str, Any]:
+    """Of a schedule document (YAML or JSON)."""
+    body = _steady(msgspec.json.schema(schedule.PoolSchedule))
+    return {"$schema": _DRAFT, "title": "gpuctl schedule file", **body}
 
 
 def outputs() -> dict[str, Any]:

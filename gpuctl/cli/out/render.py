@@ -58,7 +58,9 @@ def text(result: Rows | One, session: Session) -> str:
     if not items:
         return ""
     width = session.width if session.out_tty else None
-    return table.render(items, columns, context, width=width, headers=session.headers)
+    shown = table.render(items, columns, context, width=width, headers=session.headers)
+    beneath = result.below if isinstance(result, Rows) and chosen.name in {"table", "wide"} else None
+    return shown + beneath(context) if beneath is not None else shown
 
 
 def _columns(result: Rows | One, chosen: formats.Format) -> list[Column]:

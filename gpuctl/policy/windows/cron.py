@@ -48,7 +48,7 @@ def problem(expression: str) -> str | None:
     """Why the text is no cron expression, or None when it is one."""
     count = len(expression.split())
     if count != _FIELDS:
-        return f"has {count} fields"
+        return f"has {count} {'field' if count == 1 else 'fields'}"
     try:
         next(CronSim(expression, datetime(2000, 1, 1, tzinfo=timezone.utc)))
     except CronSimError as error:
