@@ -139,6 +139,7 @@ def _prices(entry: "ClusterEntry", currency: str) -> "Prices | None":
         prices = price.parse(text, currency=currency)
     except ValueError as error:
         problems.append(Problem(field=f"{entry.name}.{_PRICE}", message=str(error), got=text, allowed=price.ALLOWED))
+        prices = None
     if problems:
         raise InvalidInput(f"cannot use cluster {entry.name}", problems, code="bad-price")
     return prices

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpuctl.base.errors import NotKeptHere
+from gpuctl.base.errors import GpuctlError, NotKeptHere
 from gpuctl.pool.broken import BrokenCluster
-from gpuctl.pool.members import Members, sentence
+from gpuctl.pool.members import Member, Members, sentence
 from gpuctl.port.access import Granting
 from gpuctl.port.cluster import Check
 
@@ -27,13 +27,20 @@ def rbac(members: Members) -> str:
         NotKeptHere: no cluster here has administrators.
     """
     parts: dict[str, list[str]] = {}
+    failed: list[tuple[Member, GpuctlError]] = []
     for member in members.all:
         if isinstance(member.cluster, BrokenCluster) or not isinstance(member.cluster, Granting):
             continue
-        parts.setdefault(member.cluster.rbac().strip("\n"), []).append(member.name)
+        try:
+            parts.setdefault(member.cluster.rbac().strip("\n"), []).append(member.name)
+        except GpuctlError as error:
+            failed.append((member, error))
     if not parts:
+        if failed:
+            raise failed[0][1]
         raise NotKeptHere("cannot print access rules: no cluster of this profile has any", hint="gpuctl profile show")
-    return "".join(f"# for {', '.join(names)}\n{text}\n" for text, names in parts.items())
+    left_out = "".join(f"# not for {member.name}: {sentence(error)}\n" for member, error in failed)
+    return left_out + "".join(f"# for {', '.join(names)}\n{text}\n" for text, names in parts.items())
 
 
 def checks(members: Members) -> Sequence[Check]:

@@ -11,9 +11,9 @@ import hashlib
 import msgspec
 
 from gpuctl.base import names
-from gpuctl.base.errors import ConflictError, GpuctlError, NotFoundError, UnavailableError
+from gpuctl.base.errors import ConflictError, GpuctlError, UnavailableError
 from gpuctl.model.ask import Submission
-from gpuctl.pool.members import Member, Members, sentence
+from gpuctl.pool.members import Member, Members, is_missing, sentence
 
 
 def digest(submission: Submission) -> str:
@@ -33,7 +33,7 @@ def known(members: Members, submission: Submission) -> Member | None:
         if answer.value.request_id == submission.request_id:
             return answer.member
     for member, error in answers.failed:
-        if not isinstance(error, NotFoundError):
+        if not is_missing(error):
             raise unclear(submission, member, error)
     return None
 

@@ -12,7 +12,7 @@ from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
 from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.pool import listings, resolve
-from gpuctl.pool.members import Members
+from gpuctl.pool.members import Members, is_missing
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check, Cluster
 from gpuctl.port.notes import Noting
@@ -92,7 +92,7 @@ class DirectPool:
             located = resolve.locate(self.members, ref, user=self._user)
             job = located.job if located.job is not None else located.member.cluster.job(located.ref)
         except NotFoundError as error:
-            if record is None:
+            if record is None or not (is_missing(error) or error.code == "no-jobs"):
                 raise
             from gpuctl.pool import remembering
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from gpuctl.base.errors import GpuctlError, InvalidInput, Problem, UnavailableError, nearest
+from gpuctl.base.errors import GpuctlError, InvalidInput, NotFoundError, Problem, UnavailableError, nearest
 from gpuctl.model.ask import Listing
 from gpuctl.policy.price import Prices
 from gpuctl.port.cluster import Cluster
@@ -64,6 +64,17 @@ class Answers(Generic[T]):
 def sentence(error: GpuctlError) -> str:
     """An error in one line, with its cause."""
     return f"{error.message} ({error.cause})" if error.cause else error.message
+
+
+_MISSING = frozenset({"job-not-found", "task-not-found"})
+
+
+def is_missing(error: GpuctlError) -> bool:
+    """Whether a cluster was read and does not have the job.
+
+    A kubeconfig, a context or a namespace that is not found is another matter: the job may be there, only nobody can look.
+    """
+    return isinstance(error, NotFoundError) and error.code in _MISSING
 
 
 class Members:

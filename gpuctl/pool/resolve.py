@@ -8,7 +8,7 @@ from gpuctl.base import clock
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotFoundError, Problem, UnavailableError
 from gpuctl.model.ask import JobQuery
 from gpuctl.model.job import Job
-from gpuctl.pool.members import Answer, Answers, Member, Members, sentence
+from gpuctl.pool.members import Answer, Answers, Member, Members, is_missing, sentence
 
 RECENT = timedelta(days=1)
 
@@ -65,7 +65,7 @@ def locate(members: Members, ref: str | None, *, user: str, sure: bool = False) 
     ambiguous = [error for _, error in answers.failed if isinstance(error, ConflictError)]
     if ambiguous:
         raise ambiguous[0]
-    away = [(member, error) for member, error in answers.failed if not isinstance(error, NotFoundError)]
+    away = [(member, error) for member, error in answers.failed if not is_missing(error)]
     if not answers.given:
         raise _not_found(text, answers, away)
     if sure and away:
@@ -129,8 +129,8 @@ def _not_found(text: str, answers: Answers[Job], away: Sequence[tuple[Member, Gp
     if not away:
         looked = ", ".join(member.name for member, _ in answers.failed)
         hints = [error.hint for _, error in answers.failed if error.hint]
-        return NotFoundError(f"there is no job {text} on {looked}", hint=hints[0] if hints else "gpuctl jobs")
-    unreachable = [(member, error) for member, error in away if isinstance(error, UnavailableError)]
+        return NotFoundError(f"there is no job {text} on {looked}", code="job-not-found", hint=hints[0] if hints else "gpuctl jobs")
+    unreachable = [(member, error) for member, error in away if isinstance(error, UnavailableError | NotFoundError)]
     if not unreachable:
         return away[0][1]
     return UnavailableError(

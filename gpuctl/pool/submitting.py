@@ -41,9 +41,9 @@ def _decide(members: Members, submission: Submission, *, user: str) -> Choice:
     home = claiming.claim(members, submission, asked=claiming.digest(submission), chosen=choice.member)
     if home is choice.member:
         return choice
-    there = choose(members, submission, user=user, at=_allowed(submission, home))
+    claimed = choose(members, submission, user=user, at=_allowed(submission, home))
     # Whoever was faster may have launched it by now, and it holds what it would not fit beside.
-    return there if claiming.known(members, submission) is not None else insist(there)
+    return claimed if claiming.known(members, submission) is not None else insist(claimed)
 
 
 def _lone_machine(members: Members) -> bool:

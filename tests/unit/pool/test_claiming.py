@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from gpuctl.base.errors import ConflictError, UnavailableError
+from gpuctl.base.errors import ConflictError, NotFoundError, UnavailableError
 from gpuctl.model.ask import Submission, Submitted
 from gpuctl.model.job import Job
 from gpuctl.pool.direct import DirectPool
@@ -123,6 +123,17 @@ def test_a_cluster_that_may_hold_it_and_does_not_answer_is_a_reason_to_stop(dead
     assert (caught.value.code, caught.value.exit_code) == ("request-unclear", 7)
     assert dead in caught.value.message
     assert jobs(*clusters.values()) == 0
+
+
+def test_a_kubeconfig_that_is_not_found_is_no_job_that_is_not_found() -> None:
+    first, second = stateless("first"), stateless("second")
+    second.trouble = NotFoundError("there is no kubeconfig", code="no-kubeconfig")
+    pool = fake_pool(first, second)
+    with pytest.raises(UnavailableError) as caught:
+        pool.submit(submission(request_id="mine"))
+    assert caught.value.code == "request-unclear"
+    with pytest.raises(UnavailableError):
+        pool.job("train")
 
 
 def test_a_claim_that_cannot_be_kept_is_a_reason_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
