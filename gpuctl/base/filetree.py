@@ -27,11 +27,11 @@ def select(workdir: str) -> Selection:
     """The files that belong to the code in ``workdir`` (absolute).
 
     Raises:
-        GpuctlError: ``snapshot-failed``, git cannot list the files of its work tree.
+        GpuctlError: ``snapshot-failed``, git cannot list the files of its work tree; ``code-unreadable``, a directory cannot be read.
     """
     root = git_root(workdir) or workdir
     rules = Ignore.read(root, IGNORE_FILE)
-    found = _git_files(root) if root != workdir or _is_git(root) else _plain_files(root)
+    found = _git_files(root) if root != workdir or _is_git(root) else _plain_files(root, rules)
     return Selection(root, tuple(path for path in found if not rules.ignores(path)))
 
 
@@ -75,22 +75,34 @@ def _git_files(root: str) -> Iterator[str]:
             yield name
 
 
-def _plain_files(root: str) -> Iterator[str]:
-    """Files below a directory that no .gitignore on the way names, relative to it."""
-    todo: list[tuple[str, tuple[Ignore, ...]]] = [("", ())]
+def _plain_files(root: str, unwanted: "Ignore | None" = None) -> Iterator[str]:
+    """Files below a directory that no .gitignore on the way names, relative to it; directories that ``unwanted`` names are not opened."""
+    todo: list[tuple[str, tuple[Ignore, ...]]] = [("", (unwanted,) if unwanted is not None else ())]
     while todo:
         directory, above = todo.pop()
         rules = (*above, Ignore.read(os.path.join(root, directory), ".gitignore", below=directory))
-        with os.scandir(os.path.join(root, directory) or ".") as entries:
-            for entry in sorted(entries, key=lambda each: each.name):
-                path = os.path.join(directory, entry.name)
-                is_directory = entry.is_dir(follow_symlinks=False)
-                if entry.name == ".git" or _ignored(path, rules, is_directory=is_directory):
-                    continue
-                if is_directory:
-                    todo.append((path, rules))
-                elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
-                    yield path
+        for entry in _entries(os.path.join(root, directory)):
+            path = os.path.join(directory, entry.name)
+            is_directory = entry.is_dir(follow_symlinks=False)
+            if entry.name == ".git" or _ignored(path, rules, is_directory=is_directory):
+                continue
+            if is_directory:
+                todo.append((path, rules))
+            elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                yield path
+
+
+def _entries(directory: str) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda each: each.name)
+    except OSError as error:
+        raise GpuctlError(
+            f"cannot read the directory {directory}",
+            code="code-unreadable",
+            cause=error.strerror or str(error),
+            hint=f"name it in {IGNORE_FILE} if it is no code",
+        ) from error
 
 
 def _ignored(path: str, rules: Iterable["Ignore"], *, is_directory: bool) -> bool:

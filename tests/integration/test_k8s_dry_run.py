@@ -58,6 +58,11 @@ def _inner_jobs(workload: dict[str, Any]) -> list[dict[str, Any]]:
     """The Jobs that a JobSet would make."""
     replicated = workload["spec"].get("replicatedJobs", [])
     return [
-        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": each["name"], "namespace": NAMESPACE}, "spec": each["template"]["spec"]}
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": each["name"], "namespace": NAMESPACE},
+            "spec": each["template"]["spec"],
+        }
         for each in replicated
     ]

@@ -16,7 +16,9 @@ from gpuctl.policy.values import PodPlace
 PRODUCT = "NVIDIA-H100-80GB-HBM3"
 ENTRY = b"#!/bin/sh\n"
 CODE = CodeParts(digest="c0de" * 16, entry=ENTRY, parts=(b"first", b"second"), archive_digest="abcd" * 16, cwd="src", files=2, size=11)
-RESERVED = Placement("res-a", "reserved", (PodPlace(cluster="res-a", node="gpu-1", gpus=8), PodPlace(cluster="res-a", node="gpu-2", gpus=8)))
+RESERVED = Placement(
+    "res-a", "reserved", (PodPlace(cluster="res-a", node="gpu-1", gpus=8), PodPlace(cluster="res-a", node="gpu-2", gpus=8))
+)
 
 
 def facts(**changes: Any) -> ClusterFacts:
@@ -93,7 +95,8 @@ def templates(value: Any) -> list[dict[str, Any]]:
 
 def main_env(objects: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """Variables of the main container of the last object's first pod template: values, or where they come from."""
-    (container, *_) = templates(objects[-1])[0]["spec"]["containers"]
+    spec = objects[-1]["spec"]
+    container = spec["trainer"] if "trainer" in spec else templates(objects[-1])[0]["spec"]["containers"][0]
     return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
 
 
@@ -109,7 +112,7 @@ EVERYTHING = JobSpec(
     image="registry.example/team/train:1",
     gpu_type="h100",
     tier="reserved",
-    exclude=("gpu-7", "res-a/gpu-9", "res-b/gpu-1", "res-b"),
+    exclude=("gpu-7", "res-a/gpu-9", "res-b/gpu-1"),
     priority=50,
     time="6h",
     grace="2m",
@@ -139,7 +142,7 @@ CASES: dict[str, tuple[JobSpec, Engine, dict[str, Any]]] = {
     "command-job": (JobSpec(command=("nvidia-smi", "-L"), gpus=1), Engine.JOB, {}),
     "command-job-no-gpu": (JobSpec(command=("make", "data"), gpus=0, cpus="4", memory="16Gi"), Engine.JOB, {"placement": None}),
     "command-jobset-per-gpu": (JobSpec(command=("./serve",), nodes=2, gpus=4, per="gpu"), Engine.JOBSET, {}),
-    "command-job-no-code": (JobSpec(command=("true",)), Engine.JOB, {"code": None}),
+    "command-job-no-code": (JobSpec(command=("true",)), Engine.JOB, {"code": CodeParts(digest="e" * 64, entry=ENTRY)}),
     "held-job": (JobSpec(command=("true",), hold=True, queue="gpus"), Engine.JOB, WITH_QUEUE),
     "second-attempt": (
         JobSpec(kind="pytorch", script="train.py", checkpoint=Checkpoint(volume="runs")),
@@ -153,7 +156,11 @@ CASES: dict[str, tuple[JobSpec, Engine, dict[str, Any]]] = {
         Engine.JOB,
         {},
     ),
-    "ray-rayjob": (JobSpec(kind="ray", nodes=4, gpus=8, script="tune.py", args=("it's",), setup="pip install x", time="2h"), Engine.RAYJOB, {}),
+    "ray-rayjob": (
+        JobSpec(kind="ray", nodes=4, gpus=8, script="tune.py", args=("it's",), setup="pip install x", time="2h"),
+        Engine.RAYJOB,
+        {},
+    ),
     "ray-rayjob-queue": (JobSpec(kind="ray", nodes=2, gpus=8, command=("python", "-m", "tune"), queue="gpus"), Engine.RAYJOB, WITH_QUEUE),
     "ray-jobset": (JobSpec(kind="ray", nodes=4, gpus=8, script="tune.py"), Engine.JOBSET, {}),
     "ray-job": (JobSpec(kind="ray", nodes=2, gpus=8, script="tune.py"), Engine.JOB, {}),

@@ -1,7 +1,7 @@
 """Plays kubelet for one pod as processes of this machine: Secrets become files, variables are expanded, containers are run in order.
 
-What is rendered is what runs: a wrong path, key, name or quote shows here without any cluster. Images, and paths outside of ``/gpuctl``, are
-those of this machine.
+What is rendered is what runs: a wrong path, key, name or quote shows here without any cluster. Images, and paths outside of
+``/gpuctl``, are those of this machine.
 """
 
 import base64
@@ -69,6 +69,14 @@ class LittleKubelet:
         """Only the main container, running."""
         return self._start(self.template["spec"]["containers"][0])
 
+    def run_to_the_end_of_its_first(self, *, timeout: float = 30) -> tuple[int, str]:
+        """The main container until its first process ends, whatever else still runs in it: exit status and log until then."""
+        process = self.start()
+        process.wait(timeout)
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        return process.returncode, (process.stdout.read() or b"").decode()
+
     def close(self) -> None:
         """End what still runs."""
         for each in self._running:
@@ -108,7 +116,10 @@ class LittleKubelet:
         command = [expanded(word, known) for word in container["command"]]
         assert command[0] == "/bin/sh"
         command[0] = self._shell
-        command[1:] = [word.replace(f"{ROOT}/in/", f"{self.directory}/in/").replace(f"{ROOT}/files/", f"{self.directory}/files/") for word in command[1:]]
+        command[1:] = [
+            word.replace(f"{ROOT}/in/", f"{self.directory}/in/").replace(f"{ROOT}/files/", f"{self.directory}/files/")
+            for word in command[1:]
+        ]
         made = subprocess.Popen(
             command,
             env=env | known,

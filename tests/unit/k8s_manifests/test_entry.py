@@ -184,13 +184,22 @@ def test_the_warning_comes_before_the_limit(name: str, pod: Pod) -> None:
 
 def test_the_warning_goes_to_the_ranks_below_a_launcher(pod: Pod) -> None:
     rank = "import signal, sys, time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(print('rank warned') or 0)); time.sleep(60)"
-    launcher = python("import os, subprocess, sys", f"sys.exit(subprocess.call([sys.executable, '-c', {rank!r}], env=os.environ | {{'LOCAL_RANK': '0'}}))")
+    launcher = python(
+        "import os, subprocess, sys", f"sys.exit(subprocess.call([sys.executable, '-c', {rank!r}], env=os.environ | {{'LOCAL_RANK': '0'}}))"
+    )
     spec = JobSpec(script="launch.py", time="3s", signal=SignalBefore(name="USR1", before="1s"))
     assert pod(spec, files={"launch.py": launcher}).run() == (0, "rank warned\n")
 
 
 def test_keyboard_interrupts_are_not_ignored(pod: Pod) -> None:
-    program = python("import time", "try:", "    print('ready', flush=True)", "    time.sleep(60)", "except KeyboardInterrupt:", "    print('interrupted')")
+    program = python(
+        "import time",
+        "try:",
+        "    print('ready', flush=True)",
+        "    time.sleep(60)",
+        "except KeyboardInterrupt:",
+        "    print('interrupted')",
+    )
     running = pod(JobSpec(script="train.py"), files={"train.py": program}).start()
     seen(running, b"ready\n")
     running.send_signal(signal.SIGINT)
@@ -208,7 +217,7 @@ def test_copies_know_their_ranks_and_so_does_their_log(pod: Pod) -> None:
 
 
 def test_the_first_copy_that_fails_ends_the_others(pod: Pod) -> None:
-    spec = JobSpec(command=("sh", "-c", '[ $RANK != 1 ] || exit 6; sleep 60; echo late'), gpus=3, per="gpu")
+    spec = JobSpec(command=("sh", "-c", "[ $RANK != 1 ] || exit 6; sleep 60; echo late"), gpus=3, per="gpu")
     began = time.monotonic()
     status, log = pod(spec).run()
     assert status == 6
@@ -227,6 +236,14 @@ def test_every_copy_is_told_to_end(pod: Pod) -> None:
     rest, _ = running.communicate(timeout=10)
     assert {b"[0] ended 0", b"[1] ended 1"} <= set(rest.splitlines())
     assert running.returncode == 8
+
+
+def test_a_process_that_is_left_behind_does_not_hold_the_container(pod: Pod) -> None:
+    spec = JobSpec(command=("sh", "-c", "sleep 30 & echo $RANK"), gpus=2, per="gpu")
+    began = time.monotonic()
+    status, log = pod(spec, code=code.entry_only()).run_to_the_end_of_its_first()
+    assert (status, sorted(log.splitlines())) == (0, ["[0] 0", "[1] 1"])
+    assert time.monotonic() - began < 15
 
 
 def test_a_task_knows_its_index_and_its_arguments(pod: Pod) -> None:
@@ -261,7 +278,8 @@ def test_logs_are_kept_on_a_volume(pod: Pod, tmp_path: Path) -> None:
     status, log = pod(spec).run()
     assert (status, log) == (3, "one\ntwo\n")
     assert (tmp_path / "runs/logs/llama-k3f9/node-0.log").read_text() == "one\ntwo\n"
-    status, log = pod(msgspec.structs.replace(spec, per="gpu", gpus=2)).run()
+    both = msgspec.structs.replace(spec, per="gpu", gpus=2, command=("sh", "-c", "echo one; echo two >&2"))
+    assert pod(both).run()[0] == 0
     assert "[1] two\n" in (tmp_path / "runs/logs/llama-k3f9/node-0.log").read_text()
 
 
@@ -306,7 +324,14 @@ def test_one_process_gets_no_variables_of_a_distributed_run(pod: Pod) -> None:
 
 
 def test_a_node_number_that_the_training_operator_calls_rank_is_not_shown(pod: Pod, tmp_path: Path) -> None:
-    operator = {"MASTER_ADDR": "llama-master-0", "MASTER_PORT": "23456", "WORLD_SIZE": "4", "RANK": "1", "PET_NODE_RANK": "1", "PET_NNODES": "2"}
+    operator = {
+        "MASTER_ADDR": "llama-master-0",
+        "MASTER_PORT": "23456",
+        "WORLD_SIZE": "4",
+        "RANK": "1",
+        "PET_NODE_RANK": "1",
+        "PET_NNODES": "2",
+    }
     torch = tmp_path / "site" / "torch" / "distributed"
     torch.mkdir(parents=True)
     (torch.parent / "__init__.py").write_text("")
@@ -319,7 +344,12 @@ def test_a_node_number_that_the_training_operator_calls_rank_is_not_shown(pod: P
     argv, env = msgspec.json.decode(log, type=tuple[list[str], dict[str, str]])
     assert argv == ["t.py", "-x"]
     assert not {"RANK", "WORLD_SIZE"} & set(env)
-    assert (env["PET_MASTER_ADDR"], env["PET_MASTER_PORT"], env["PET_NPROC_PER_NODE"], env["PET_TEE"]) == ("llama-master-0", "23456", "2", "3")
+    assert (env["PET_MASTER_ADDR"], env["PET_MASTER_PORT"], env["PET_NPROC_PER_NODE"], env["PET_TEE"]) == (
+        "llama-master-0",
+        "23456",
+        "2",
+        "3",
+    )
 
 
 def test_a_limit_is_told_apart_from_a_failure_where_failures_are_retried(pod: Pod) -> None:

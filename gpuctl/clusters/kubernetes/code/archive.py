@@ -101,9 +101,8 @@ def _add(tar: tarfile.TarFile, tree: Selection, path: str, found: os.stat_result
         if stat.S_ISLNK(found.st_mode):
             entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, os.readlink(whole), 0o777
             if _leads_out(path, entry.linkname):
-                notes.append(
-                    f"{_printable(path)} is a link to {_printable(entry.linkname)}, outside of the code: the link goes, not what it means"
-                )
+                link = f"{_printable(path)} is a link to {_printable(entry.linkname)}"
+                notes.append(f"{link}, outside of the code: the link goes along, not what is there")
             tar.addfile(entry)
             return
         with open(whole, "rb") as file:

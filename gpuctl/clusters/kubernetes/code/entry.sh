@@ -138,11 +138,15 @@ children() { # pids whose parent is $1
 has_rank() { tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -q '^LOCAL_RANK='; }
 
 end_tree() { # SIGNAL PID: to a program; to a shell and what it runs, for a shell tells its children nothing
-  tree=
-  if is_shell "$2"; then tree=$(children "$2"); fi
-  # The shell first: it would go on to its next command when the present one dies.
+  if ! is_shell "$2"; then
+    kill -s "$1" "$2" 2>/dev/null
+    return 0
+  fi
+  # Stopped meanwhile, so that it neither starts another child nor goes on to its next command when the present one dies.
+  kill -s STOP "$2" 2>/dev/null
+  for below in $(children "$2"); do (end_tree "$1" "$below"); done
   kill -s "$1" "$2" 2>/dev/null
-  for below in $tree; do (end_tree "$1" "$below"); done
+  kill -s CONT "$2" 2>/dev/null
 }
 
 ranks_below() { # PID: what a launcher has started, not what these have started
@@ -199,7 +203,7 @@ plan_warning() { # send ourselves the signal that was asked for, so long before 
     sleep "$delay" &
     nap=$!
     wait "$nap" && kill -s "$GPUCTL_POD_SIGNAL" $$
-  ) &
+  ) >/dev/null 2>&1 &
   timer=$!
 }
 
@@ -218,11 +222,15 @@ except OSError as error: sys.exit(print(f"gpuctl: {sys.argv[1]}: {error.strerror
 }
 
 await() { # PID: its status, whatever signals come meanwhile
+  status=
   while :; do
     caught=
-    wait "$1"
-    status=$?
-    [ -n "$caught" ] && kill -0 "$1" 2>/dev/null || return "$status"
+    wait "$1" 2>/dev/null
+    now=$?
+    # A signal that came just after the end was known makes us ask a second time, and some shells have forgotten by then.
+    [ "$now" -ne 127 ] || [ -z "$status" ] || return "$status"
+    status=$now
+    [ -n "$caught" ] || return "$status"
   done
 }
 
@@ -384,8 +392,20 @@ single() {
   await "$programs"
   result=$?
   programs=
-  [ -z "$writer" ] || { wait "$writer"; rm -rf "$pipes"; }
+  [ -z "$writer" ] || { drain "$writer"; rm -rf "$pipes"; }
   return "$result"
+}
+
+drain() { # PIDS: let the writers of the log finish, though not for a process that was left behind with the pipe in its hands
+  (
+    trap 'kill "$nap" 2>/dev/null; exit 0' TERM
+    sleep 5 &
+    nap=$!
+    wait "$nap" && kill "$@"
+  ) >/dev/null 2>&1 &
+  patience=$!
+  for each in "$@"; do wait "$each" 2>/dev/null; done
+  kill "$patience" 2>/dev/null
 }
 
 copies() { # one copy per GPU; the first that fails ends the others, and its status is the container's
@@ -423,7 +443,8 @@ copies() { # one copy per GPU; the first that fails ends the others, and its sta
     fi
   done
   programs= relay=
-  for each in $writers; do wait "$each"; done
+  # shellcheck disable=SC2086
+  drain $writers
   exec 3>&-
   rm -rf "$pipes"
   return "$result"
@@ -477,7 +498,7 @@ ray_head() { # GPUS NODES: Ray's head here, then the entrypoint once so many nod
   supervise "$@"
   result=$?
   kill "$head" 2>/dev/null
-  wait "$head"
+  wait "$head" 2>/dev/null
   return "$result"
 }
 

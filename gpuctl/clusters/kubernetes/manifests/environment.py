@@ -107,13 +107,7 @@ def _for_the_entry(job: Rendering, *, role: str) -> dict[str, str]:
         found["GPUCTL_POD_SETUP"] = spec.setup
     if spec.python is not None:
         found["GPUCTL_POD_PYTHON"] = spec.python
-    if spec.time_seconds is not None:
-        found["GPUCTL_POD_LIMIT"] = str(spec.time_seconds)
-        if spec.retries and job.engine is Engine.JOBSET:
-            found["GPUCTL_POD_CUT_STATUS"] = str(CUT_STATUS)
-    if spec.signal is not None:
-        found["GPUCTL_POD_SIGNAL"] = spec.signal.name.upper().removeprefix("SIG")
-        found["GPUCTL_POD_SIGNAL_BEFORE"] = str(spec.signal.before_seconds)
+    found |= _limits(job)
     if spec.kind == "command" and (spec.per == "gpu" or spec.nproc_per_node is not None):
         found["GPUCTL_POD_COPIES"] = str(spec.procs_per_node)
     if spec.kind == "pytorch":
@@ -124,6 +118,19 @@ def _for_the_entry(job: Rendering, *, role: str) -> dict[str, str]:
         found["GPUCTL_POD_ARRAY"] = ",".join(map(str, spec.array.only)) or f"{spec.array.first}+"
     if spec.kind == "ray":
         found |= _ray(job)
+    return found
+
+
+def _limits(job: Rendering) -> dict[str, str]:
+    spec = job.spec
+    found: dict[str, str] = {}
+    if spec.time_seconds is not None:
+        found["GPUCTL_POD_LIMIT"] = str(spec.time_seconds)
+        if spec.retries and job.engine is Engine.JOBSET:
+            found["GPUCTL_POD_CUT_STATUS"] = str(CUT_STATUS)
+    if spec.signal is not None:
+        found["GPUCTL_POD_SIGNAL"] = spec.signal.name.upper().removeprefix("SIG")
+        found["GPUCTL_POD_SIGNAL_BEFORE"] = str(spec.signal.before_seconds)
     return found
 
 

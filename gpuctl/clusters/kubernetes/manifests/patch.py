@@ -6,7 +6,7 @@ items; the directives ``$patch: replace|delete|merge``, ``$retainKeys``, ``$setE
 Source: patchMergeKey and patchStrategy in https://github.com/kubernetes/api/blob/master/core/v1/types.go
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gpuctl.base.errors import InvalidInput, Problem
@@ -83,7 +83,10 @@ def _mapping(original: dict[str, Any], patch: Mapping[str, Any], path: str) -> d
                 raise _wrong(where, "is no mapping")
             result[key] = _mapping(dict(before or {}), value, where)
         elif isinstance(value, list):
-            result[key] = _list(result.get(key) or [], value, where, order=patch.get(_ORDER + key))
+            before = result.get(key)
+            if before is not None and not isinstance(before, list):
+                raise _wrong(where, "is a list, and what is there is none")
+            result[key] = _list(before or [], value, where, order=patch.get(_ORDER + key))
         else:
             result[key] = value
     return result
@@ -93,7 +96,7 @@ def _list(original: list[Any], patch: list[Any], path: str, *, order: list[Any] 
     if path in APPENDED:
         return [*original, *(each for each in patch if each not in original)]
     if path in _PRIMITIVES:
-        return [*original, *(each for each in patch if each not in original)]
+        return _interleaved([each for each in original if each not in patch], list(patch), original)
     key = KEYS.get(path)
     if key is None:
         return [_clean(each) if isinstance(each, Mapping) else each for each in patch]
@@ -104,7 +107,7 @@ def _keyed(original: list[Any], patch: list[Any], path: str, key: str, order: li
     if any(isinstance(each, Mapping) and dict(each) == {_PATCH: "replace"} for each in patch):
         return [_clean(each) for each in patch if dict(each) != {_PATCH: "replace"}]
     result = list(original)
-    fresh: list[Any] = []
+    touched: list[Any] = []
     for number, item in enumerate(patch):
         if not isinstance(item, Mapping):
             raise _wrong(f"{path}[{number}]", "is no mapping")
@@ -115,11 +118,16 @@ def _keyed(original: list[Any], patch: list[Any], path: str, key: str, order: li
             if at is not None:
                 del result[at]
             continue
+        touched.append(item[key])
         if at is None:
-            fresh.append(_mapping({}, item, path))
-            continue
-        result[at] = _mapping(_kept(result[at], item, path), item, path)
-    return _ordered([*result, *fresh], key, order or [])
+            result.append(_mapping({}, item, path))
+        else:
+            result[at] = _mapping(_kept(result[at], item, path), item, path)
+    first = [each[key] for each in order] if order else touched
+    by_key = {each.get(key): each for each in result}
+    untouched = [name for name in by_key if name not in first]
+    arranged = _interleaved(untouched, [name for name in first if name in by_key], [each.get(key) for each in original])
+    return [by_key[name] for name in arranged]
 
 
 def _kept(before: Mapping[str, Any], item: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -129,12 +137,15 @@ def _kept(before: Mapping[str, Any], item: Mapping[str, Any], path: str) -> dict
     return dict(before)
 
 
-def _ordered(items: list[Any], key: str, order: Iterable[Any]) -> list[Any]:
-    wanted = [each[key] if isinstance(each, Mapping) else each for each in order]
-    if not wanted:
-        return items
-    known = {each[key]: each for each in items}
-    return [known[name] for name in wanted if name in known] + [each for each in items if each[key] not in wanted]
+def _interleaved(untouched: list[Any], touched: list[Any], original: list[Any]) -> list[Any]:
+    """Both lists in one, each in its own order: an untouched item stays before a touched one where it was before it, else comes after."""
+    rest = list(untouched)
+    result: list[Any] = []
+    for item in touched:
+        while rest and item in original and rest[0] in original and original.index(rest[0]) < original.index(item):
+            result.append(rest.pop(0))
+        result.append(item)
+    return result + rest
 
 
 def _clean(value: Any) -> Any:

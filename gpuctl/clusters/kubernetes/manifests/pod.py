@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gpuctl.base.errors import InvalidInput, Problem
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.manifests import environment
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
@@ -38,6 +39,9 @@ def template(
         gang: whether it waits for its peers before it starts.
         gpus: whether it is one of those that the GPUs are for.
         extra_env: variables of this engine.
+
+    Raises:
+        InvalidInput: ``bad-pod-patch``.
     """
     env = environment.merged([*environment.variables(job, role=role), *(extra_env or [])])
     mounts = code_mounts(job)
@@ -76,6 +80,13 @@ def template(
     found = {"metadata": {"labels": {**job.labels, names.PART: role}}, "spec": spec}
     for patch in job.patches:
         found = merge(found, _aimed(patch, container))
+    if all(each["name"] != container for each in found["spec"]["containers"]):
+        problem = Problem(
+            field="spec.containers", message="the patch takes away the container that runs the job", allowed=f"a patch of {MAIN}"
+        )
+        raise InvalidInput("cannot apply the pod patch", [problem], code="bad-pod-patch")
+    # KubeRay takes the first container for Ray's, and kubectl for the one that is meant.
+    found["spec"]["containers"].sort(key=lambda each: each["name"] != container)
     return found
 
 
@@ -161,6 +172,6 @@ def _aimed(patch: Any, container: str) -> Any:
     if not isinstance(spec, dict) or not isinstance(spec.get("containers"), list):
         return patch
     containers = [
-        {**each, "name": container} if isinstance(each, dict) and each.get("name", MAIN) == MAIN else each for each in spec["containers"]
+        {**each, "name": container} if isinstance(each, dict) and each.get("name") == MAIN else each for each in spec["containers"]
     ]
     return {**patch, "spec": {**spec, "containers": containers}}
