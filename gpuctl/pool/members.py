@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gpuctl.base.errors import GpuctlError, InvalidInput, NotFoundError, Problem, UnavailableError, nearest
 from gpuctl.model.ask import Listing
-from gpuctl.policy.price import Prices
 from gpuctl.port.cluster import Cluster
+
+if TYPE_CHECKING:
+    from gpuctl.policy.price import Prices
 
 T = TypeVar("T")
 
@@ -30,7 +32,7 @@ class Member:
     name: str
     kind: str = ""
     tier: str | None = None
-    prices: Prices | None = None
+    prices: "Prices | None" = None
     forgets: bool = False
 
 
