@@ -70,7 +70,8 @@ def _styled(cell: str, context: Context) -> str:
 
 def _legend(pool: PoolWindows, letters: dict[str, str]) -> Iterator[str]:
     if pool.team is not None:
-        yield f"# {pool.team}'s   + idle GPUs may be borrowed (--requeue)   . not available   / changes"
+        yield f"# {pool.team}'s   . not available   / changes within the hour"
+        yield "+ idle GPUs may be borrowed (--requeue)"
         return
     for name, letter in letters.items():
         lent = any(span.lends for span in pool.spans if span.owner == name)
