@@ -58,7 +58,7 @@ class Refusal(Exception):
 
 
 @dataclass
-class Path_:
+class Target:
     """A request's path in parts."""
 
     collection: str
@@ -224,7 +224,7 @@ class FakeApi:
             entry["versions"].append({"version": version, "resources": resources, "freshness": "Current"})
         return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "items": list(items.values())}
 
-    def _parts(self, path: str) -> Path_:
+    def _parts(self, path: str) -> Target:
         parts = path.strip("/").split("/")
         head = 2 if parts[0] == "api" else 3
         group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
@@ -237,9 +237,9 @@ class FakeApi:
             raise Refusal(404, "NotFound", "the server could not find the requested resource")
         collection = "/" + "/".join([*parts[:head], rest[0]])
         name = rest[1] if len(rest) > 1 else None
-        return Path_(collection, namespace, name, "/".join(rest[2:]) or None, rest[0])
+        return Target(collection, namespace, name, "/".join(rest[2:]) or None, rest[0])
 
-    def _serve(self, method: str, path: Path_, query: dict[str, str], body: Document, content: str) -> tuple[int, Any]:
+    def _serve(self, method: str, path: Target, query: dict[str, str], body: Document, content: str) -> tuple[int, Any]:
         if path.resource == "selfsubjectaccessreviews":
             return 201, {**body, "status": {"allowed": True}}
         if method == "POST":
@@ -270,13 +270,13 @@ class FakeApi:
         changed["metadata"] = {**found["metadata"], **changed.get("metadata", {})}
         return 200, copy.deepcopy(changed) if "dryRun" in query else self.put(path.collection, changed)
 
-    def _precondition(self, path: Path_, found: Document, wanted: Document) -> None:
+    def _precondition(self, path: Target, found: Document, wanted: Document) -> None:
         for key, value in wanted.items():
             if found["metadata"].get(key) != value:
                 message = f'Operation cannot be fulfilled on {path.resource} "{path.name}": the {key} does not match'
                 raise Refusal(409, "Conflict", message)
 
-    def _create(self, path: Path_, body: Document, *, dry: bool) -> Document:
+    def _create(self, path: Target, body: Document, *, dry: bool) -> Document:
         name = body["metadata"]["name"]
         if (path.namespace, name) in self.objects.get(path.collection, {}):
             raise Refusal(409, "AlreadyExists", f'{path.resource} "{name}" already exists')
@@ -284,14 +284,17 @@ class FakeApi:
             raise Refusal(404, "NotFound", f'namespaces "{path.namespace}" not found')
         kept = copy.deepcopy(body)
         kept["metadata"] = {**kept["metadata"], "creationTimestamp": now()}
+        if "stringData" in kept:
+            plain = {key: base64.b64encode(value.encode()).decode() for key, value in kept.pop("stringData").items()}
+            kept["data"] = {**kept.get("data", {}), **plain}
         return kept if dry else self.put(path.collection, kept, namespace=path.namespace)
 
-    def _select(self, path: Path_, query: dict[str, str]) -> list[Document]:
+    def _select(self, path: Target, query: dict[str, str]) -> list[Document]:
         found = [each for key, each in self.objects.get(path.collection, {}).items() if path.namespace in (None, key[0])]
         labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
         return [each for each in found if matches(each["metadata"].get("labels", {}), labels) and fits(each, fields)]
 
-    def _list(self, path: Path_, query: dict[str, str]) -> Document:
+    def _list(self, path: Target, query: dict[str, str]) -> Document:
         found = sorted(self._select(path, query), key=lambda each: each["metadata"]["name"])
         limit, start = int(query.get("limit", "0")), int(query.get("continue", "0") or 0)
         page = found[start : start + limit] if limit else found
@@ -414,7 +417,7 @@ class Server:
                     with outer.api.changed:
                         outer.api.changed.wait(0.2)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 return

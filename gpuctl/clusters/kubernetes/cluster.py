@@ -41,6 +41,7 @@ ALWAYS = frozenset(
         Capability.COPY,
         Capability.PORT_FORWARD,
         Capability.VOLUMES,
+        Capability.QUOTA,
     }
 )
 

@@ -11,12 +11,16 @@ from gpuctl.kube.objects.kueue import ClusterQueue, LocalQueue, ResourceFlavor
 from gpuctl.kube.resources import RESOURCE_QUOTAS
 from gpuctl.model.ask import Listing
 from gpuctl.model.quota import Quota
+from gpuctl.policy import quota as policy
 
 _HARD = re.compile(r"(?:requests\.)?(?P<resource>.+)\Z")
 
 
 def rows(around: Surroundings) -> Listing[Quota]:
-    """Every quota that concerns the namespace's jobs. What may not be read is missing, and the answer says so."""
+    """Every quota that concerns the namespace's jobs; without any the devices as they are.
+
+    What may not be read is missing, and the answer says so.
+    """
     found: list[Quota] = []
     hidden: list[str] = []
     for part in (_kueue, _namespace):
@@ -26,6 +30,12 @@ def rows(around: Surroundings) -> Listing[Quota]:
             hidden.append(error.message)
         except NotFound:
             continue
+    if not found and not hidden:
+        try:
+            seen = inventory.read(around)
+        except Forbidden as error:
+            return Listing(incomplete={around.name: error.message})
+        return Listing(items=policy.devices_as_they_are(inventory.states(seen.nodes)) if seen.counted else ())
     return Listing(items=tuple(found), incomplete={around.name: "; ".join(hidden)} if hidden else {})
 
 
@@ -87,6 +97,7 @@ def _of_queue(around: Surroundings, found: ClusterQueue, queue: LocalQueue, flav
                     free=max(0, nominal - used) if used is not None else None,
                     pending=found.status.pending_workloads,
                     source="kueue",
+                    queues=(queue.metadata.name,),
                 )
 
 
