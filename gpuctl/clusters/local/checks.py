@@ -26,7 +26,7 @@ class Line:
 
 def lines(*, root: str, machine: Machine, open_store: Callable[[], Database]) -> tuple[Line, ...]:
     """All of them. Nothing raises: what fails is a line."""
-    return (*_state(root, open_store), *_locks(machine), *_devices(machine), _cgroup())
+    return (*_state(root, open_store), *_locks(machine), *_devices(machine), *_schedule(machine), _cgroup())
 
 
 def _state(root: str, open_store: Callable[[], Database]) -> Iterator[Line]:
@@ -82,6 +82,26 @@ def _devices(machine: Machine) -> Iterator[Line]:
     )
     for note in found.notes:
         yield Line(name="devices", verdict="note", text=note)
+
+
+def _schedule(machine: Machine) -> Iterator[Line]:
+    if machine.schedule is None:
+        return
+    from gpuctl.clusters.local import windows
+
+    path = machine.schedule.path
+    try:
+        found = windows.status(machine.schedule, machine)
+    except GpuctlError as error:
+        yield Line(name="schedule", verdict="problem", text=error.message, fix=f"gpuctl windows check {path}")
+        return
+    name = found.schedule.metadata.name
+    if not found.nodes:
+        yield Line(name="schedule", verdict="note", text=f"{name} in {path} is not about this machine")
+    elif machine.team is None:
+        yield Line(name="schedule", verdict="note", text=f"{name} in {path}, but no team is set", fix="export GPUCTL_TEAM=NAME")
+    else:
+        yield Line(name="schedule", verdict="ok", text=f"{name} in {path}, my team is {machine.team}")
 
 
 def _cgroup() -> Line:

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
+import msgspec
+
 from gpuctl import __version__
-from gpuctl.base import clock, duration, quantity
+from gpuctl.base import clock, duration, names, quantity
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, Problem, nearest
 from gpuctl.clusters.local import alive, change, heal, ingest, keeper, lookup, paths, recover, rounds, spawn, views, waiting
 from gpuctl.clusters.local.inventory import Machine
@@ -278,7 +280,10 @@ class LocalCluster:
         with self._database.read() as connection:
             job = views.whole(connection, found, cluster=self._name)
             stored = rows.evidence_of(connection, found.job_id) if task is None else attempts.task_evidence(connection, found.job_id, task)
-        return explain(job, explaining.gather(self._database.paths, job, stored, task=task), clock.now())
+        now = clock.now()
+        answer = explain(job, explaining.gather(self._database.paths, job, stored, task=task), now)
+        note = self._rounds.window_note(job, now=now) if job.state.active and self._machine.schedule is not None else None
+        return answer if note is None else msgspec.structs.replace(answer, also=(note, *answer.also))
 
     def stop(self, ref: str, *, grace_seconds: int | None = None) -> Changed:
         """Cancel."""
@@ -457,7 +462,8 @@ def _log_limit(options: Mapping[str, str]) -> int | None:
 def build(name: str, options: Mapping[str, str]) -> LocalCluster:
     """This machine as a cluster called ``name``.
 
-    Options: ``devices`` (auto, nvidia, amd, slots), ``slots``, ``log_limit`` (bytes of log kept per rank), ``state_dir``, ``lock_dir``.
+    Options: ``devices`` (auto, nvidia, amd, slots), ``slots``, ``log_limit`` (bytes of log kept per rank), ``schedule`` (a file: whose this
+    machine is, and when), ``team`` (whose windows my jobs may use), ``state_dir``, ``lock_dir``.
 
     Raises:
         InvalidInput: an option is unknown or wrong.
@@ -472,6 +478,11 @@ def build(name: str, options: Mapping[str, str]) -> LocalCluster:
         _log_limit(options)
     except ValueError as error:
         problems.append(Problem(field="log_limit", message=str(error), got=options["log_limit"], allowed=quantity.MEMORY_ALLOWED))
+    if "schedule" in options and not os.path.isabs(os.path.expanduser(options["schedule"])):
+        problems.append(Problem(field="schedule", message="is no absolute path", got=options["schedule"], allowed="/path/to/schedule.yaml"))
+    why = names.problem(options["team"]) if "team" in options else None
+    if why is not None:
+        problems.append(Problem(field="team", message=why, got=options["team"], allowed=names.ALLOWED))
     if problems:
         raise InvalidInput(f"cannot use cluster {name}", problems, code="bad-option")
     places = {variable: options[option] for option, variable in _PLACES.items() if option in options}

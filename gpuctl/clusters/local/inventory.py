@@ -91,7 +91,7 @@ class Machine:
             return None
         from gpuctl.clusters.local.windows import ScheduleFile
 
-        return ScheduleFile(path)
+        return ScheduleFile(os.path.expanduser(path))
 
     @property
     def team(self) -> str | None:

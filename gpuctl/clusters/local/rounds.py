@@ -151,7 +151,7 @@ class Rounds:
         asked = queue_job_of(job.id, job.name, job.spec, submitted_at=job.submitted_at, user=job.user, team=job.team)
         if not job.state.active and edges.barred(asked, state):
             return opening.closed(asked, (state,), now)[0]
-        return _cut_note(asked, state, now)
+        return _cut_note(asked, state, now, began=job.started_at if job.state.active else None)
 
     def anything_waits(self) -> bool:
         """Whether the store holds something that a keeper has to look at, as seen now; for a last look after the lock was given up."""
@@ -178,14 +178,14 @@ def _window(job: Standing, state: NodeState) -> WindowEnd | None:
     return windows.end_of(asked, job.spec, state)
 
 
-def _cut_note(job: QueueJob, state: NodeState, now: datetime) -> Reason | None:
-    """That the job would be cut, and when, if it started now."""
+def _cut_note(job: QueueJob, state: NodeState, now: datetime, *, began: datetime | None = None) -> Reason | None:
+    """That the job will be cut, and when, if it starts now, or began at ``began``."""
     if state.owner is None:
         return None
     from gpuctl.policy.windows import edges, opening
 
     edge = edges.edge_of(job, state)
-    limit = now + timedelta(seconds=job.time_limit) if job.time_limit is not None else None
+    limit = (began or now) + timedelta(seconds=job.time_limit) if job.time_limit is not None else None
     return opening.cut_note(job, edge, now, state.zone, ends_by=limit) if edge is not None else None
 
 

@@ -132,7 +132,7 @@ def gather(connection: sqlite3.Connection, *, cluster: str, node: str, now: date
                 continue
         if launch is not None:
             running.append(_running(job, launch, progress, cluster=cluster, node=node))
-            if not job.stop_asked:
+            if not job.stop_asked and not _closing(job, now):
                 back = [task for task in touched.get(job_id, {}).values() if _put_back(task, launch)]
                 if due := tuple(task.number for task in back if task.not_before is None or task.not_before <= now.timestamp()):
                     again[job_id] = due
@@ -149,6 +149,11 @@ def gather(connection: sqlite3.Connection, *, cluster: str, node: str, now: date
         again=again,
         again_at=instant(min(pauses, default=None)),
     )
+
+
+def _closing(job: Standing, now: datetime) -> bool:
+    """Whether the window that the job runs in is ending: what is tried again then waits for the next launch."""
+    return job.window is not None and now.timestamp() >= job.window.at - job.window.grace
 
 
 def _standing(row: tuple[Any, ...]) -> Standing:

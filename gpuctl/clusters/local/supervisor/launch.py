@@ -144,7 +144,7 @@ class Launch:
         for place in list(self._places):
             while place.run is None and self._waiting and not self._to_give_back and self._stopping is None:
                 if self._window_is_over():
-                    self._stop((), state="cut", grace=0, why="window")
+                    self._waiting.clear()  # in the store they are still in line, for the next window
                     break
                 if any(other.run is not None and other.run.in_setup for other in self._places):
                     break
@@ -153,7 +153,7 @@ class Launch:
                 self._give_back(place)
 
     def _window_is_over(self) -> bool:
-        """Whether what began now would be ended before it has run: tasks of an array that were not reached in their window."""
+        """Whether what began now would be told to end at once."""
         return self._window is not None and time.time() >= self._window.at - self._window.grace
 
     def _others_run(self, place: _Place) -> bool:
