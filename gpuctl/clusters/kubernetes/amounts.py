@@ -31,11 +31,13 @@ def number(text: str | float) -> Fraction:
         return Fraction(0)
 
 
+@lru_cache(maxsize=4096)
 def whole(text: str | float) -> int:
     """The value, rounded down."""
     return int(number(text))
 
 
+@lru_cache(maxsize=4096)
 def millis(text: str | float) -> int:
     """The value in thousandths, rounded down."""
     return int(number(text) * 1000)

@@ -6,10 +6,13 @@ that leaves an object that never ran, that no list shows, and that the next subm
 """
 
 import copy
+import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from gpuctl import __version__
 from gpuctl.base import clock
@@ -54,7 +57,14 @@ class Intake:
             known = gather.by_label(self._around, names.JOB_ID, names.job_id(submission.request_id)).items
             if known:
                 return self._same(known[0], submission), True, ()
-        judged = judge.judge(self._around, submission)
+        sweeping = threading.Thread(target=self.sweep, daemon=True)
+        sweeping.start()
+        try:
+            return self._accept(submission, judge.judge(self._around, submission))
+        finally:
+            sweeping.join()
+
+    def _accept(self, submission: Submission, judged: Judged) -> tuple[Root, bool, tuple[str, ...]]:
         for turn in range(TURNS):
             name = names.job_name(submission.base_name, submission.request_id, turn=turn)
             found = self._existing(name, submission, judged)
@@ -94,8 +104,6 @@ class Intake:
             root = self._around.api.get(kind.path(self._around.namespace, name), Root)
         except NotFound:
             return None
-        import msgspec
-
         return msgspec.structs.replace(root, kind=kind.kind)
 
     def _same(self, root: Root, submission: Submission) -> Root:
@@ -166,8 +174,6 @@ class Intake:
         except BaseException:
             self._undo(kind, wanted["metadata"]["name"], uid)
             raise
-        import msgspec
-
         return msgspec.structs.replace(root, kind=kind.kind)
 
     def _taken(self, kind: Resource, name: str, submission: Submission) -> Root | None:
@@ -229,13 +235,11 @@ class Intake:
 
     def sweep(self) -> int:
         """Remove what submits left that died half-way, ours only; how many."""
-        from gpuctl.clusters.kubernetes.observe.objects import Root as Swept
-
         selector = f"{record.SELECTOR},{record.LAUNCHING}=true,{names.USER}={names.label_value(self._around.user)}"
         removed = 0
         for kind in self._around.kinds:
             try:
-                found = self._around.api.list(kind.path(self._around.namespace), Swept, params={"labelSelector": selector})
+                found = self._around.api.list(kind.path(self._around.namespace), Root, params={"labelSelector": selector})
                 for root in found:
                     created = root.metadata.creation_timestamp
                     if created is not None and clock.now() - created > STALE + timedelta(seconds=abs(self._around.api.clock_skew())):

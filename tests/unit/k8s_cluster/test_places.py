@@ -1,0 +1,281 @@
+"""Options, nodes, quotas, volumes, doctor's lines, access rules."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from gpuctl.base.errors import ConflictError, InvalidInput, NotFoundError, NotKeptHere
+from gpuctl.clusters.kubernetes import amounts, inventory, rbac
+from gpuctl.clusters.kubernetes.cluster import KubernetesCluster, build
+from gpuctl.model.ask import JobChange, JobQuery, Submission
+from gpuctl.model.job import State
+from gpuctl.port.capability import Capability
+from tests.fakes.kube_api import ENGINES, FakeApi, Refusal
+from tests.fakes.kube_world import NODES, node
+
+PODS, CLAIMS, CLASSES = "/api/v1/pods", "/api/v1/persistentvolumeclaims", "/apis/storage.k8s.io/v1/storageclasses"
+Make = Callable[..., Submission]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8", 8),
+        ("3920m", 3.92),
+        ("64Gi", 64 << 30),
+        ("1e3", 1000),
+        ("100u", 0.0001),
+        ("1.5k", 1500),
+        (7, 7),
+        ("", 0),
+        ("x", 0),
+        ("5E", 5 * 10**18),
+    ],
+)
+def test_quantities(text: str | int, value: float) -> None:
+    assert float(amounts.number(text)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"contxt": "x"}, "contxt"),
+        ({"engine": "slurm"}, "engine"),
+        ({"price": "H100"}, "price"),
+        ({"price": "H100:cheap"}, "price"),
+        ({"elastic": "H100:0"}, "elastic"),
+        ({"tier": "spot"}, "tier"),
+        ({"ttl": "soon"}, "ttl"),
+        ({"priority-classes": "high:urgent"}, "priority-classes"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        build("lab", options)
+    assert [problem.field for problem in caught.value.problems] == [field]
+
+
+def test_building_talks_to_nobody() -> None:
+    assert build("lab", {"ctx": "no-such-context"}).name == "lab"
+
+
+def test_a_context_that_is_not_there_greys_out_its_row(cluster_of: Callable[..., KubernetesCluster]) -> None:
+    cluster = cluster_of(ctx="fke")
+    status = cluster.status()
+    assert (status.health, "fke" in str(status.error)) == ("unreachable", True)
+    with pytest.raises(NotFoundError):
+        cluster.jobs(JobQuery())
+    assert Capability.EXEC in cluster.capabilities
+
+
+def pod(name: str, where: str, gpus: int, *, phase: str = "Running", init: int = 0, sidecar: int = 0) -> dict[str, Any]:
+    def container(count: int, **more: str) -> dict[str, Any]:
+        return {"resources": {"requests": {"nvidia.com/gpu": str(count), "cpu": "500m", "memory": "1Gi"}}, **more}
+
+    inits = [container(init)] if init else []
+    inits += [container(sidecar, restartPolicy="Always")] if sidecar else []
+    spec = {"nodeName": where, "containers": [container(gpus)], "initContainers": inits}
+    return {"metadata": {"name": name}, "spec": spec, "status": {"phase": phase}}
+
+
+def test_free_is_allocatable_less_every_bound_pod_that_has_not_ended(api: FakeApi, cluster: KubernetesCluster) -> None:
+    for found in (
+        pod("a", "node-0", 2),
+        pod("b", "node-0", 1, phase="Pending"),
+        pod("c", "node-0", 4, phase="Succeeded"),
+        pod("d", "node-1", 1, init=6),
+        pod("e", "node-2", 1, sidecar=2),
+        pod("f", "", 8, phase="Pending"),
+    ):
+        api.put(PODS, found, namespace="elsewhere")
+    assert [each.gpus_free for each in cluster.nodes().items] == [5, 2, 5, 8]
+    first = cluster.nodes().items[0]
+    assert (first.cpu_millis, first.cpu_millis_free, first.memory_free) == (64000, 63000, 510 << 30)
+    status = cluster.status()
+    assert (status.free, status.total, status.largest_shape) == ({"H100": 20}, {"H100": 32}, "1x8")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"spec": {"unschedulable": True}}, "is closed for maintenance (cordoned)"),
+        ({"spec": {"taints": [{"key": "team", "value": "vision", "effect": "NoSchedule"}]}}, "is closed by taint team=vision"),
+        ({"spec": {"taints": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}]}}, None),
+        ({"spec": {"taints": [{"key": "noisy", "effect": "PreferNoSchedule"}]}}, None),
+        ({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, "does not answer"),
+        ({"status": {"conditions": [{"type": "Ready", "status": "False", "message": "PLEG"}]}}, "is not ready: PLEG"),
+    ],
+)
+def test_why_a_node_cannot_be_used(api: FakeApi, cluster: KubernetesCluster, change: Any, why: str | None) -> None:
+    made = node("odd", 8, "NVIDIA-H100-80GB-HBM3")
+    for key, value in change.items():
+        made[key] = {**made[key], **value}
+    api.put(NODES, made)
+    (odd,) = [each for each in cluster.nodes().items if each.name == "odd"]
+    assert (odd.why, odd.ready) == (why, why is None)
+
+
+def test_types_come_from_the_mapping_then_labels_then_the_vendor(api: FakeApi, cluster_of: Callable[..., KubernetesCluster]) -> None:
+    api.put(NODES, node("labelled", 8, "", pool="big"))
+    nameless = node("nameless", 8, "")
+    del nameless["metadata"]["labels"]["nvidia.com/gpu.product"]
+    api.put(NODES, nameless)
+    found = {each.name: each.gpu_type for each in cluster_of(gpu_map="pool=big:B200").nodes().items}
+    assert (found["node-0"], found["labelled"], found["nameless"]) == ("H100", "B200", "GPU")
+
+
+def test_elastic_nodes_are_those_that_are_missing(cluster_of: Callable[..., KubernetesCluster]) -> None:
+    names = [each.name for each in cluster_of(elastic="H100:48,A100:16").nodes().items]
+    assert names[4:] == ["elastic-h100-1", "elastic-h100-2", "elastic-a100-1", "elastic-a100-2"]
+
+
+def test_nodes_that_may_not_be_listed_are_missing_and_said_so(api: FakeApi, cluster: KubernetesCluster) -> None:
+    def trouble(method: str, path: str) -> None:
+        if path.startswith("/api/v1/nodes"):
+            raise Refusal(403, "Forbidden", "nodes is forbidden")
+
+    api.trouble = trouble
+    listing = cluster.nodes()
+    assert listing.items == ()
+    assert list(listing.incomplete) == ["lab"]
+
+
+def test_quotas_of_kueue_and_of_the_namespace(api: FakeApi, cluster: KubernetesCluster) -> None:
+    api.groups |= ENGINES
+    base = "/apis/kueue.x-k8s.io/v1beta2"
+    gpu = {"name": "nvidia.com/gpu", "nominalQuota": "32", "borrowingLimit": "16"}
+    groups = [{"flavors": [{"name": "h100", "resources": [gpu, {"name": "cpu", "nominalQuota": "100"}]}]}]
+    usage = [{"name": "h100", "resources": [{"name": "nvidia.com/gpu", "total": "40", "borrowed": "8"}]}]
+    queue = {
+        "metadata": {"name": "shared"},
+        "spec": {"resourceGroups": groups, "cohortName": "all"},
+        "status": {"flavorsReservation": usage, "pendingWorkloads": 3},
+    }
+    api.put(f"{base}/clusterqueues", queue)
+    api.put(f"{base}/localqueues", {"metadata": {"name": "team"}, "spec": {"clusterQueue": "shared"}}, namespace="ml")
+    api.put(f"{base}/resourceflavors", {"metadata": {"name": "h100"}, "spec": {"nodeLabels": {"gpuctl.io/tier": "reserved"}}})
+    hard = {"requests.nvidia.com/gpu": "24", "pods": "100"}
+    status = {"hard": hard, "used": {"requests.nvidia.com/gpu": "20", "pods": "7"}}
+    api.put("/api/v1/resourcequotas", {"metadata": {"name": "gpus"}, "spec": {"hard": hard}, "status": status}, namespace="ml")
+    kueue, plain = cluster.quota().items
+    assert (kueue.name, kueue.tier, kueue.gpu_type, kueue.pending) == ("team (shared)", "reserved", "h100", 3)
+    assert (kueue.nominal, kueue.used, kueue.borrowed, kueue.borrowable, kueue.free) == (32, 40, 8, 16, 0)
+    assert (plain.name, plain.nominal, plain.used, plain.free) == ("gpus", 24, 20, 4)
+
+
+def storage(api: FakeApi, name: str, provisioner: str, *, default: bool = False) -> None:
+    notes = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
+    api.put(CLASSES, {"metadata": {"name": name, "annotations": notes}, "provisioner": provisioner})
+
+
+def test_volumes_are_judged_before_they_are_made(api: FakeApi, cluster: KubernetesCluster) -> None:
+    storage(api, "disks", "ebs.csi.aws.com", default=True)
+    storage(api, "shared", "nfs.csi.k8s.io")
+    for fields, given in (
+        (["--storage-class"], {"access": None, "storage_class": "shard"}),
+        (["--access"], {"access": "rwx", "storage_class": None}),
+        (["--access"], {"access": "all", "storage_class": "shared"}),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            cluster.create_volume("data", size=None, **given)  # type: ignore[arg-type]
+        assert [problem.field for problem in caught.value.problems] == fields
+    assert api.all(CLAIMS) == []
+    made = cluster.create_volume("data", size=1 << 40, access="rwx", storage_class="shared")
+    assert (made.name, made.size, made.access, made.storage_class, made.managed) == ("data", 1 << 40, "rwx", "shared", True)
+    with pytest.raises(ConflictError):
+        cluster.create_volume("data", size=None, access="rwo", storage_class="shared")
+
+
+def test_only_our_volumes_that_nobody_mounts_are_deleted(api: FakeApi, cluster: KubernetesCluster) -> None:
+    storage(api, "shared", "nfs.csi.k8s.io", default=True)
+    api.put(
+        CLAIMS, {"metadata": {"name": "theirs"}, "spec": {"accessModes": ["ReadWriteOnce"]}, "status": {"phase": "Bound"}}, namespace="ml"
+    )
+    cluster.create_volume("ours", size=None, access=None, storage_class=None)
+    assert [(each.name, each.managed, each.phase) for each in cluster.volumes().items] == [
+        ("ours", True, "pending"),
+        ("theirs", False, "bound"),
+    ]
+    with pytest.raises(ConflictError) as caught:
+        cluster.delete_volume("theirs")
+    assert caught.value.code == "volume-not-ours"
+    user = pod("user", "node-0", 1)
+    user["spec"]["volumes"] = [{"name": "v", "persistentVolumeClaim": {"claimName": "ours"}}]
+    api.put(PODS, user, namespace="ml")
+    with pytest.raises(ConflictError) as caught:
+        cluster.delete_volume("ours")
+    assert caught.value.code == "volume-mounted"
+    api.remove(PODS, ("ml", "user"))
+    cluster.delete_volume("ours")
+    assert [each["metadata"]["name"] for each in api.all(CLAIMS)] == ["theirs"]
+    with pytest.raises(NotFoundError):
+        cluster.delete_volume("ours")
+
+
+def test_doctor_sees_the_gaps(api: FakeApi, cluster: KubernetesCluster) -> None:
+    made = node("ib", 8, "NVIDIA-H100-80GB-HBM3")
+    made["status"]["allocatable"]["rdma/hca"] = "8"
+    api.put(NODES, made)
+    lines = {line.name: line for line in cluster.checks()}
+    assert lines["API server"].verdict == "ok"
+    assert "rdma/hca" in lines["fabric"].text
+    assert lines["queues"].verdict == "note"
+    assert lines["storage"].verdict == "note"
+    assert lines["access"].text.startswith("everything")
+
+
+def test_doctor_of_a_dead_cluster_is_one_line(api: FakeApi, cluster: KubernetesCluster) -> None:
+    def trouble(method: str, path: str) -> None:
+        raise Refusal(401, "Unauthorized", "Unauthorized")
+
+    api.trouble = trouble
+    (line,) = cluster.checks()
+    assert line.verdict == "problem"
+
+
+def test_access_rules_cover_what_is_done(cluster: KubernetesCluster) -> None:
+    documents = list(yaml.safe_load_all(cluster.rbac()))
+    assert [each["kind"] for each in documents] == [
+        "Role",
+        "RoleBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "ClusterRole",
+        "ClusterRoleBinding",
+    ]
+    scientist = {
+        (group, name): set(rule["verbs"]) for rule in documents[0]["rules"] for group in rule["apiGroups"] for name in rule["resources"]
+    }
+    assert scientist["batch", "jobs"] == {"create", "get", "list", "watch", "patch", "delete"}
+    assert scientist["", "pods/exec"] >= {"create"}
+    assert "*" not in str(documents)
+    assert {need.resource.plural for need in rbac.IN_NAMESPACE} >= {"jobs", "jobsets", "pods", "secrets", "services", "events"}
+
+
+def test_what_nothing_resident_keeps_is_refused(cluster: KubernetesCluster, submission: Make) -> None:
+    job = cluster.launch(submission(hold=True, time="1h")).job
+    for change in (JobChange(priority=5), JobChange(tier="reserved"), JobChange(time="2h")):
+        with pytest.raises(NotKeptHere):
+            cluster.update(job.name, change)
+    with pytest.raises(ConflictError):
+        cluster.update(job.name, JobChange(time="30m"))
+    assert cluster.update(job.name, JobChange(hold=False)).sentence == f"{job.name}: released"
+    assert cluster.update(job.name, JobChange(hold=False)).sentence == f"{job.name}: not held"
+    assert cluster.update(job.name, JobChange(hold=True)).sentence == f"{job.name}: held"
+    assert cluster.stop(job.name).job.state is State.CANCELLED
+
+
+def test_a_listing_reads_no_pods_where_objects_suffice(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
+    for _ in range(3):
+        cluster.launch(submission(hold=True))
+    api.requests.clear()
+    assert len(cluster.jobs(JobQuery()).items) == 3
+    assert not any("/pods" in path for _, path in api.requests)
+    assert len(api.requests) == 1
+
+
+def test_growth_needs_no_template(cluster_of: Callable[..., KubernetesCluster]) -> None:
+    around = cluster_of(elastic="H100:16", elastic_node="4")._around
+    assert [(each.gpus, each.gpu_type) for each in inventory.growth(around, ())] == [(4, "H100")] * 4
