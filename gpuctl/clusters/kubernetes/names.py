@@ -1,7 +1,6 @@
 """Names, labels and annotations of what gpuctl creates in a cluster.
 
-Names derive from the request id, so that a repeated submit meets its own objects. They have to leave room for the tails that others add:
-JobSet makes pods ``NAME-worker-0-9999-xxxxx``, KubeRay refuses a RayJob's name above 47 characters.
+Names derive from the request id, so that a repeated submit meets its own objects. They have to leave room for the tails that others add.
 """
 
 import hashlib
@@ -53,8 +52,8 @@ KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 JOBSET_RESTARTS = "jobset.sigs.k8s.io/restart-attempt"
 
-LONGEST = 47
-"""Characters of an object's name: what KubeRay accepts for a RayJob, and less than any other engine needs."""
+LONGEST = 43
+"""Characters of an object's name: JobSet makes pods ``NAME-worker-0-9999-xxxxx`` of it, in 63; KubeRay refuses a RayJob's above 47."""
 _LABEL_LENGTH = 63
 
 

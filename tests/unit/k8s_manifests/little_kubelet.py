@@ -26,7 +26,7 @@ class LittleKubelet:
     Args:
         objects: what ``render`` gave.
         directory: a fresh one; the pod's file system below ``/gpuctl``.
-        index: the completion index.
+        index: the completion index, None where the pods belong to no Indexed Job.
         shell: what ``/bin/sh`` is in the image.
         env: what the image, or an operator, sets.
     """
@@ -36,7 +36,7 @@ class LittleKubelet:
         objects: tuple[dict[str, Any], ...],
         directory: Path,
         *,
-        index: int = 0,
+        index: int | None = 0,
         which: int = 0,
         shell: str = "/bin/sh",
         env: Mapping[str, str] | None = None,
@@ -107,7 +107,8 @@ class LittleKubelet:
 
     def _start(self, container: Mapping[str, Any]) -> subprocess.Popen[bytes]:
         env = dict(self._image)
-        env["JOB_COMPLETION_INDEX"] = str(self._index)
+        if self._index is not None:
+            env["JOB_COMPLETION_INDEX"] = str(self._index)
         env["GPUCTL_POD_BASE"] = str(self.directory)
         env["GPUCTL_POD_TERMINATION_LOG"] = str(self.termination)
         known: dict[str, str] = {}

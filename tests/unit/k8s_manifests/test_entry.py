@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -323,27 +324,22 @@ def test_one_process_gets_no_variables_of_a_distributed_run(pod: Pod) -> None:
     assert not [line for line in log.splitlines() if line.startswith(("PET_", "MASTER_", "NODE_RANK", "WORLD_SIZE", "RANK"))]
 
 
-def test_a_node_number_that_the_training_operator_calls_rank_is_not_shown(pod: Pod, tmp_path: Path) -> None:
-    operator = {
-        "MASTER_ADDR": "llama-master-0",
-        "MASTER_PORT": "23456",
-        "WORLD_SIZE": "4",
-        "RANK": "1",
-        "PET_NODE_RANK": "1",
-        "PET_NNODES": "2",
-    }
+@pytest.mark.parametrize("newer", [{"PET_NODE_RANK": "1", "PET_NNODES": "2"}, {}], ids=["newer operator", "older operator"])
+def test_a_node_number_that_the_training_operator_calls_rank_is_not_shown(newer: dict[str, str], pod: Pod, tmp_path: Path) -> None:
+    operator = {"MASTER_ADDR": "llama-master-0", "MASTER_PORT": "23456", "WORLD_SIZE": "4", "RANK": "1", **newer}
     torch = tmp_path / "site" / "torch" / "distributed"
     torch.mkdir(parents=True)
     (torch.parent / "__init__.py").write_text("")
     (torch / "__init__.py").write_text("")
     (torch / "run.py").write_text("import json, os, sys\nprint(json.dumps([sys.argv[1:], dict(os.environ)]))\n")
     spec = JobSpec(kind="pytorch", nodes=2, gpus=2, script="t.py", args=("-x",))
-    made = pod(spec, engine=Engine.PYTORCHJOB, env=operator | {"PYTHONPATH": str(tmp_path / "site")})
+    made = pod(spec, engine=Engine.PYTORCHJOB, index=None, env=operator | {"PYTHONPATH": str(tmp_path / "site")})
     status, log = made.run()
     assert status == 0
     argv, env = msgspec.json.decode(log, type=tuple[list[str], dict[str, str]])
     assert argv == ["t.py", "-x"]
     assert not {"RANK", "WORLD_SIZE"} & set(env)
+    assert (env["PET_NNODES"], env["PET_NODE_RANK"], env["GPUCTL_NODE_RANK"]) == ("2", "1", "1")
     assert (env["PET_MASTER_ADDR"], env["PET_MASTER_PORT"], env["PET_NPROC_PER_NODE"], env["PET_TEE"]) == (
         "llama-master-0",
         "23456",
@@ -414,6 +410,30 @@ def test_torchrun_meets_itself_on_two_nodes(pod: Pod, shell: str) -> None:
     assert [each.returncode for each in running] == [0, 0], logs
     lines = sorted(line for log in logs for line in log.splitlines() if "sum" in line)
     assert lines == [f"[{rank}] sum 6 of 4" for rank in range(4)]
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(180)
+def test_ray_without_its_operator(pod: Pod, shell: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    if Path(shell).resolve().name != "dash":
+        pytest.skip("one shell is enough for half a minute of Ray")
+    program = python(
+        "import ray, sys",
+        "ray.init(log_to_driver=False, logging_level='ERROR')",
+        "alive = [node for node in ray.nodes() if node['Alive']]",
+        "print('nodes', len(alive), 'answer', ray.get(ray.remote(lambda: 42).remote()), sys.argv[1:])",
+        "sys.exit(5)",
+    )
+    spec = JobSpec(kind="ray", gpus=0, script="tune.py", args=("it's", "$x"))
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as short:  # sockets' paths have 107 bytes
+        made = pod(spec, files={"tune.py": program}, env={"TMPDIR": short})
+        for variable in made.template["spec"]["containers"][0]["env"]:
+            if variable["name"] == "GPUCTL_POD_RAY_PORT":
+                variable["value"] = _free_port()
+        status, log = made.run(timeout=150)
+    assert status == 5, log
+    assert log == """nodes 1 answer 42 ["it's", '$x']\n"""
 
 
 def _free_port() -> str:

@@ -86,7 +86,7 @@ def test_names_are_valid_with_every_tail(base: str, request: str, attempt: int) 
     found = names.object_name(name, attempt)
     assert DNS_LABEL.match(found)
     assert len(found) <= names.LONGEST
-    assert DNS_LABEL.match(f"{found}-worker-0-99999-xx")
+    assert DNS_LABEL.match(f"{found}-worker-0-9999-xxxxx")
     assert found != names.object_name(name, attempt + 1)
 
 
@@ -325,6 +325,11 @@ def test_a_sidecar_comes_after_the_job() -> None:
         for pods in templates(objects[-1]):
             assert [each["name"] for each in pods["spec"]["containers"]][1:] == ["side"]
             assert {"name": "A", "value": "b"} in pods["spec"]["containers"][0]["env"]
+
+
+def test_pods_on_their_nodes_network_still_find_their_peers() -> None:
+    spec = templates(rendered(JobSpec(command=("x",), pod_patch="spec: {hostNetwork: true}"), Engine.JOB)[-1])[0]["spec"]
+    assert (spec["hostNetwork"], spec["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
 
 
 def test_owners() -> None:

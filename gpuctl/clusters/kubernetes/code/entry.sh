@@ -267,7 +267,8 @@ contract() { # the variables that a program may rely on, whatever made the pod
     export MASTER_ADDR="$PET_MASTER_ADDR" MASTER_PORT="${PET_MASTER_PORT:-29500}" NODE_RANK="${NODE_RANK:-$index}"
   fi
   if [ -n "${GPUCTL_POD_TORCH:-}" ]; then
-    export PET_TEE=3 PET_NPROC_PER_NODE="$GPUCTL_POD_TORCH"
+    # Older training operators tell torch's agent nothing.
+    export PET_TEE=3 PET_NPROC_PER_NODE="$GPUCTL_POD_TORCH" PET_NNODES="${PET_NNODES:-$GPUCTL_POD_NODES}" PET_NODE_RANK="$GPUCTL_NODE_RANK"
     # What torch's agent would choose anyway, without its lines of warning in every log.
     [ "$GPUCTL_POD_TORCH" -le 1 ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
   fi
@@ -491,6 +492,7 @@ ray_head() { # GPUS NODES: Ray's head here, then the entrypoint once so many nod
   head=$!
   "$python" -c "$ray_alive" "127.0.0.1:$port" "$wanted" "$GPUCTL_POD_WAIT" || {
     kill "$head" 2>/dev/null
+    tail -n 40 "$base/work/ray.log" >&2
     fail 75 gang-incomplete "Ray did not come up on $wanted nodes within $GPUCTL_POD_WAIT s"
   }
   export RAY_ADDRESS=auto
@@ -502,13 +504,13 @@ ray_head() { # GPUS NODES: Ray's head here, then the entrypoint once so many nod
   return "$result"
 }
 
-ray_start() { # GPUS NODES ARGUMENTS...: a node of Ray in the background
+ray_start() { # GPUS NODES ARGUMENTS...: a node of Ray in the background; what it says about itself is no part of the job's log
   gpus=$1
   shift 2
   (
     hide
     default_signals "$python" -m ray.scripts.scripts start --block --num-gpus="$gpus" --disable-usage-stats --log-color=false "$@"
-  ) &
+  ) >"$base/work/ray.log" 2>&1 &
 }
 
 ray_worker() { # a node that ends with its head, and then ends well: whether the job did is the head's to say
@@ -519,7 +521,10 @@ ray_worker() { # a node that ends with its head, and then ends well: whether the
   started_as $!
   await "$programs"
   result=$?
-  if "$python" -c "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" 3; then return "$result"; fi
+  if "$python" -c "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" 3; then
+    tail -n 40 "$base/work/ray.log" >&2
+    return "$result"
+  fi
   return 0
 }
 

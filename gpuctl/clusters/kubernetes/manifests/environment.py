@@ -139,6 +139,8 @@ def _ray(job: Rendering) -> dict[str, str]:
     if job.engine is not Engine.RAYJOB:
         head = f"{job.name}-head-0-0.{job.name}" if job.engine is Engine.JOBSET else master(job)
         found |= {
+            # A node that is told to end would wait for its work to move elsewhere; when ours is told, there is no elsewhere.
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             "GPUCTL_POD_RAY_HEAD": head,
             "GPUCTL_POD_RAY_PORT": str(RAY_PORT),
             "GPUCTL_POD_RAY_GPUS": str(job.spec.gpus),

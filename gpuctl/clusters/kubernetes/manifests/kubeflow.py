@@ -103,9 +103,10 @@ def pytorchjob_objects(job: Rendering) -> tuple[dict[str, Any], ...]:
 
 def _refuse_what_is_lost(job: Rendering, spec: dict[str, Any]) -> None:
     """A patch is never dropped in silence."""
+    ours = _DROPPED | ({"dnsPolicy"} if "hostNetwork" in spec else set())
     problems = [
         Problem(field=f"spec.{key}", message="cannot be set on the pods of a TrainJob", allowed=", ".join(sorted(_PATCHED)))
-        for key in sorted(set(spec) - set(_PATCHED) - _DROPPED)
+        for key in sorted(set(spec) - set(_PATCHED) - ours)
     ]
     problems += [
         Problem(field=f"spec.containers[{number}]", message="a TrainJob takes no further container", got=each["name"])

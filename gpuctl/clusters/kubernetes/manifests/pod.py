@@ -85,6 +85,9 @@ def template(
             field="spec.containers", message="the patch takes away the container that runs the job", allowed=f"a patch of {MAIN}"
         )
         raise InvalidInput("cannot apply the pod patch", [problem], code="bad-pod-patch")
+    if found["spec"].get("hostNetwork"):
+        # Otherwise such pods ask the node's own name server, which knows no peers.
+        found["spec"].setdefault("dnsPolicy", "ClusterFirstWithHostNet")
     # KubeRay takes the first container for Ray's, and kubectl for the one that is meant.
     found["spec"]["containers"].sort(key=lambda each: each["name"] != container)
     return found
