@@ -10,6 +10,7 @@ NEVER = (
     "aiohttp",
     "asyncio",
     "click",
+    "cronsim",
     "cryptography",
     "httpx",
     "keyring",

@@ -20,6 +20,7 @@ from gpuctl.model.job import Attempt, Exit, Job, State
 from gpuctl.model.place import ClusterStatus, Device, Holder, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Evidence, Explanation, Reason
+from gpuctl.model.schedule import NextOwner, OwnedSpan, PoolWindows
 from gpuctl.model.spec import ArraySpec, Dependency, JobDocument, JobSpec, Metadata
 from tests.packaging import shells
 
@@ -132,6 +133,15 @@ EXAMPLES: dict[str, Any] = {
     "Sample": Sample(job="train-k3f9", rank=1, cpu=99.5),
     "Explanation": Explanation(reason=Reason(code="exit-code", sentence="it ended with 3"), evidence=(Evidence(code="exit-code", at=AT),)),
     "PlanOption": PlanOption(cluster="local", now=True),
+    "PoolWindows": PoolWindows(
+        name="night",
+        cluster="local",
+        time_zone="Europe/Berlin",
+        at=AT,
+        owner="platform",
+        next=NextOwner(owner="team-a", at=AT, window="night"),
+        spans=(OwnedSpan(start=AT, end=AT, owner="team-a", window="night", lends=True),),
+    ),
     "NodeDevice": NodeDevice(node="ws", cluster="local", device=Device(index=0, uuid="slot-0", type="slot")),
 }
 
@@ -153,7 +163,7 @@ def test_the_schema_of_outputs_allows_keys_of_a_newer_gpuctl(outputs: jsonschema
 def test_every_kind_that_verbs_print_has_a_schema_or_belongs_to_one_verb() -> None:
     sources = [path.read_text("utf-8") for path in (ROOT / "gpuctl" / "cli").rglob("*.py")]
     named = {kind for text in sources for kind in re.findall(r'\bkind="([A-Z]\w+)"', text)}
-    of_one_verb = {"Check", "Difference", "Profile", "Setting", "Value", "Version"}
+    of_one_verb = {"Check", "Difference", "Profile", "ScheduleCheck", "Setting", "Value", "Version"}
     assert named - of_one_verb == set(schema.KINDS)
 
 
