@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -50,7 +49,7 @@ def port_of(remote: str, *, job: str, kind: str) -> int:
 
 
 def serve(api: Api, find: Find, *, job: str, kind: str, remote: str, local_port: int | None, stop: Stop) -> Iterator[Forward]:
-    """Yield the address once it can be used, then carry connections until ``stop``, or until the job has ended.
+    """Yield the address, which can be used from then on; carry connections until ``stop``, or until the job has ended.
 
     Without ``local_port`` it is the job's own port where that is free here, else any.
 
@@ -74,27 +73,24 @@ def serve(api: Api, find: Find, *, job: str, kind: str, remote: str, local_port:
         raise ConflictError(f"cannot reach port {port} of {job}: no pod of it runs", code="not-running", hint=f"gpuctl job {job}")
     with _listening(local_port, port, job=job, remote=remote) as server:
         _probe(api, pod, port, job=job)
-        relay = _Relays(api, port)
-        yield Forward(host="127.0.0.1", local_port=server.getsockname()[1], remote_port=port, name=remote if remote in SERVICES else None)
-        server.settimeout(_LOOK_S)
-        looked = time.monotonic()
+        relays = _Relays(api, port, pod)
+        accepting = threading.Thread(target=relays.accept, args=(server,), name="forward-accept", daemon=True)
+        accepting.start()
         try:
-            while not stop.is_set():
-                if time.monotonic() - looked > _FIND_S:
-                    looked = time.monotonic()
-                    try:
-                        pod = find()
-                    except UnavailableError:
-                        pass  # the API server is away; what is open may live on, and it will be back
-                    if pod is None:
-                        return
+            yield Forward(
+                host="127.0.0.1", local_port=server.getsockname()[1], remote_port=port, name=remote if remote in SERVICES else None
+            )
+            while not stop.wait(_FIND_S):
                 try:
-                    client, _ = server.accept()
-                except TimeoutError:
-                    continue
-                relay.start(pod, client)
+                    pod = find()
+                except UnavailableError:
+                    continue  # the API server is away; what is open may live on, and it will be back
+                if pod is None:
+                    return
+                relays.pod = pod
         finally:
-            relay.close()
+            relays.close()
+            accepting.join(_LOOK_S + 1.0)  # never for ever: we may be closed while the interpreter ends, when threads no longer run
 
 
 def _listening(local_port: int | None, port: int, *, job: str, remote: str) -> socket.socket:
@@ -127,24 +123,37 @@ def _probe(api: Api, pod: PodTarget, port: int, *, job: str) -> None:
 
 
 class _Relays:
-    """Open connections, each with two threads: one for each direction."""
+    """Open connections, each with two threads: one for each direction.
 
-    def __init__(self, api: Api, port: int) -> None:
+    Attributes:
+        pod: where new connections go.
+    """
+
+    def __init__(self, api: Api, port: int, pod: PodTarget) -> None:
+        self.pod = pod
         self._api = api
         self._port = port
+        self._closing = threading.Event()
         self._lock = threading.Lock()
         self._clients: set[socket.socket] = set()
 
-    def start(self, pod: PodTarget, client: socket.socket) -> None:
-        """Carry one connection."""
-        client.settimeout(None)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self._lock:
-            self._clients.add(client)
-        threading.Thread(target=self._carry, args=(pod, client), name="forward", daemon=True).start()
+    def accept(self, server: socket.socket) -> None:
+        """Carry every connection that comes, until closed."""
+        server.settimeout(_LOOK_S)
+        while not self._closing.is_set():
+            try:
+                client, _ = server.accept()
+            except TimeoutError:
+                continue
+            client.settimeout(None)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self._clients.add(client)
+            threading.Thread(target=self._carry, args=(self.pod, client), name="forward", daemon=True).start()
 
     def close(self) -> None:
-        """End all of them."""
+        """Accept no more, and end what is open."""
+        self._closing.set()
         with self._lock:
             for client in self._clients:
                 _shut(client, socket.SHUT_RDWR)
@@ -155,9 +164,11 @@ class _Relays:
                 said_all = threading.Event()
                 upward = threading.Thread(target=_up, args=(client, remote, said_all), name="forward-up", daemon=True)
                 upward.start()
-                _down(client, remote, said_all)
-                _shut(client, socket.SHUT_RDWR)
-                upward.join()
+                try:
+                    _down(client, remote, said_all)
+                finally:
+                    _shut(client, socket.SHUT_RDWR)  # a close alone would not reach the other thread, nor whoever connected
+                    upward.join()
         except GpuctlError:
             pass  # whoever connected sees a closed connection, as with any server that is away, and tries again
         finally:
