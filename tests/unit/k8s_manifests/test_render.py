@@ -201,7 +201,7 @@ def test_a_spec_that_is_too_long_to_note_is_cut_where_the_pods_have_it_anyway() 
     assert notes[names.SPEC_CUT] == "stdinScript"
     assert len(notes[names.SPEC]) < 1000
     (own,) = [each for each in objects if each["kind"] == "Secret" and each["metadata"]["name"] == "llama-k3f9"]
-    assert base64.b64decode(own["data"]["gpuctl.script"]).decode() == spec.stdin_script
+    assert base64.b64decode(own["data"]["gpuctl-script"]).decode() == spec.stdin_script
 
 
 def test_queues() -> None:
@@ -358,9 +358,9 @@ def test_a_ray_without_its_operator_has_a_token_of_its_own() -> None:
     for _ in range(2):
         objects = rendered(spec, Engine.JOB, ray_token=None)
         (own,) = [each for each in objects if each["kind"] == "Secret" and each["metadata"]["name"] == "llama-k3f9"]
-        tokens.add(base64.b64decode(own["data"]["gpuctl.ray-token"]))
+        tokens.add(base64.b64decode(own["data"]["gpuctl-ray-token"]))
     assert len(tokens) == 2
-    assert main_env(objects)["RAY_AUTH_TOKEN"] == {"secretKeyRef": {"name": "llama-k3f9", "key": "gpuctl.ray-token"}}
+    assert main_env(objects)["RAY_AUTH_TOKEN"] == {"secretKeyRef": {"name": "llama-k3f9", "key": "gpuctl-ray-token"}}
     assert main_env(objects)["RAY_AUTH_MODE"] == "token"
 
 

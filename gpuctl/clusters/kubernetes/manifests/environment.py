@@ -173,9 +173,9 @@ def ray_token(job: Rendering) -> dict[str, Any]:
     return _secret("RAY_AUTH_TOKEN", job.secret or "", key=RAY_TOKEN_KEY)
 
 
-RAY_TOKEN_KEY = "gpuctl.ray-token"
-SCRIPT_KEY = "gpuctl.script"
-TASKS_KEY = "gpuctl.tasks"
+RAY_TOKEN_KEY = "gpuctl-ray-token"
+SCRIPT_KEY = "gpuctl-script"
+TASKS_KEY = "gpuctl-tasks"
 
 
 def merged(found: Variables) -> Variables:
