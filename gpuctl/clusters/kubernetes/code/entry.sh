@@ -490,7 +490,7 @@ ray_head() { # GPUS NODES: Ray's head here, then the entrypoint once so many nod
   wanted=$2
   ray_start "$@"
   head=$!
-  "$python" -c "$ray_alive" "127.0.0.1:$port" "$wanted" "$GPUCTL_POD_WAIT" || {
+  "$python" -c "$ray_alive" "127.0.0.1:$port" "$wanted" "$GPUCTL_POD_WAIT" >>"$base/work/ray.log" 2>&1 || {
     kill "$head" 2>/dev/null
     tail -n 40 "$base/work/ray.log" >&2
     fail 75 gang-incomplete "Ray did not come up on $wanted nodes within $GPUCTL_POD_WAIT s"
