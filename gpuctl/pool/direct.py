@@ -1,10 +1,10 @@
 """DirectPool: the Pool port over the clusters of a profile, with nothing resident in between."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gpuctl.base.errors import NotFoundError
+from gpuctl.base.errors import NotFoundError, NotKeptHere
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
@@ -16,6 +16,7 @@ from gpuctl.pool.members import Members, is_missing
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check, Cluster
 from gpuctl.port.notes import Noting
+from gpuctl.port.rendering import Rendering
 from gpuctl.port.stream import Stop
 
 if TYPE_CHECKING:
@@ -74,6 +75,20 @@ class DirectPool:
         from gpuctl.pool import planning, submit
 
         return planning.plan(self.members, submit.choose(self.members, submission, user=self._user))
+
+    def render(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
+        """The objects that ``submit`` would create on the cluster it would choose."""
+        from gpuctl.pool import submit
+
+        choice = submit.insist(submit.choose(self.members, submission, user=self._user))
+        cluster = choice.member.cluster
+        if not isinstance(cluster, Rendering):
+            raise NotKeptHere(
+                f"cannot render the job: on {choice.member.name} a job is a process, there are no objects to show",
+                cause="--render shows what a Kubernetes cluster of the profile would be sent",
+                hint="gpuctl submit --dry-run -o yaml ...",
+            )
+        return cluster.render(choice.submission)
 
     def jobs(self, query: JobQuery) -> Listing[Job]:
         """Matching jobs of every cluster, unfinished first, then newest first."""

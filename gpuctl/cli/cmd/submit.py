@@ -13,6 +13,7 @@ from gpuctl.cli.spec.parser import FlagCommand, Given, takes
 from gpuctl.cli.verb import Verb
 from gpuctl.model.ask import Submission
 from gpuctl.model.job import Job
+from gpuctl.port.rendering import Rendering
 
 FLAGS = table.EVERY
 
@@ -43,12 +44,6 @@ def submit(session: Session, given: Given, *, built: Built | None = None, rerun_
     """
     chosen = formats.parse(session.output)
     looking = submitting.only_one(given, "--explain", "--plan", "--dry-run", "--render", "--wait", "--follow")
-    if looking == "--render":
-        raise NotKeptHere(
-            "cannot render the job: on this machine a job is a process, there are no objects to show",
-            cause="--render shows what a Kubernetes cluster of the profile would be sent",
-            hint="gpuctl submit --dry-run -o yaml ...",
-        )
     built = built if built is not None else build(given, submitting.place(session))
     submitting.tell(session, built)
     if looking == "--explain":
@@ -58,6 +53,8 @@ def submit(session: Session, given: Given, *, built: Built | None = None, rerun_
     submission = submitting.prepare(session, given, built, rerun_of=rerun_of)
     if looking == "--plan":
         return _plan(session, submission)
+    if looking == "--render":
+        return _rendered(session, submission)
     waits = given.has("--wait-for-capacity")
     job = submitting.submit(session, submission, built, staying=looking is not None, wait_for_capacity=waits).job
     if looking is None:
@@ -86,6 +83,22 @@ def _one(job: Job, *, code: int = 0) -> One:
 
 def _plan(session: Session, submission: Submission) -> Result:
     return plantext.rows(session.pool.plan(submission))
+
+
+def _rendered(session: Session, submission: Submission) -> Text:
+    """The objects of the job as kubectl reads them: a stream of YAML documents, or a List in JSON."""
+    pool = session.pool
+    if not isinstance(pool, Rendering):
+        raise NotKeptHere(
+            "cannot render the job: the pool of this profile does not show objects",
+            cause="--render shows what a Kubernetes cluster of the profile would be sent",
+            hint="gpuctl submit --dry-run -o yaml ...",
+        )
+    objects = pool.render(submission)
+    if formats.parse(session.output).name == "json":
+        return Text(text=documents.json_text({"apiVersion": "v1", "kind": "List", "items": objects}))
+    session.say("note: nothing was created; the values of secrets, and the code, are left out")
+    return Text(text="---\n".join(documents.yaml_text(each) for each in objects))
 
 
 def _document(built: Built) -> One:

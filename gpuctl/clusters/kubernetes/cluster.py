@@ -5,7 +5,7 @@ Stateless: the objects in the cluster are the truth. What a listing does not nee
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -144,6 +144,12 @@ class KubernetesCluster:
         root, existed, notes = Intake(self._around).accept(submission)
         job = translate.job(translate.Subject(root=root), self._around.place, whole=True)
         return Submitted(job=job, existed=existed, sentence=_sentence(job, root.metadata.label(names.KUEUE_QUEUE)), notes=notes)
+
+    def render(self, submission: Submission) -> Sequence[Mapping[str, Any]]:
+        """The objects that ``launch`` would create."""
+        from gpuctl.clusters.kubernetes.launch import Intake
+
+        return Intake(self._around).render(submission)
 
     def claim(self, request_id: str, *, digest: str, home: str) -> str:
         """The place that the first claim of this request id named."""

@@ -103,6 +103,7 @@ def settings(chosen: options.Options, *, gpu_resource: str) -> Settings:
         priority_classes=chosen.priority_classes,
         service_account=chosen.service_account,
         pull_secret=chosen.pull_secret,
+        ray_version=chosen.ray_version,
         ttl_seconds=chosen.ttl_seconds,
         pod=options.pod_patch(chosen),
     )

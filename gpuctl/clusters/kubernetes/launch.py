@@ -35,6 +35,7 @@ PATIENCE_SECONDS = 20.0
 """How long another process may take to finish the same request before it counts as dead."""
 STALE = timedelta(minutes=10)
 _TRIES = 3
+_HOLDING = ("data", "stringData")
 
 Document = dict[str, Any]
 
@@ -143,9 +144,14 @@ class Intake:
 
     # -- making -------------------------------------------------------------------------------------------------------------------
 
-    def _make(self, submission: Submission, judged: Judged, code: CodeParts | None, name: str) -> Root | None:
-        """Create everything; None when the name is taken."""
-        objects = manifests.render(
+    def render(self, submission: Submission) -> tuple[Document, ...]:
+        """The objects of a submit, without creating any; what secrets hold is replaced by its size."""
+        judged = judge.judge(self._around, submission)
+        name = names.job_name(submission.base_name, submission.request_id, turn=0)
+        return tuple(without_secrets(each) for each in self._objects(submission, judged, self._code(submission), name))
+
+    def _objects(self, submission: Submission, judged: Judged, code: CodeParts | None, name: str) -> tuple[Document, ...]:
+        return manifests.render(
             submission,
             job_id=names.job_id(submission.request_id),
             name=name,
@@ -157,6 +163,10 @@ class Intake:
             code=code,
             settings=judged.settings,
         )
+
+    def _make(self, submission: Submission, judged: Judged, code: CodeParts | None, name: str) -> Root | None:
+        """Create everything; None when the name is taken."""
+        objects = self._objects(submission, judged, code, name)
         wanted = objects[-1]
         kind = self._kind(judged)
         path = kind.path(self._around.namespace)
@@ -297,3 +307,13 @@ def _suspend(kind: str, spec: Document, value: bool) -> None:
         spec.setdefault("runPolicy", {})["suspend"] = value
     else:
         spec["suspend"] = value
+
+
+def without_secrets(document: Document) -> Document:
+    """A copy to be shown: of a Secret's values only the sizes."""
+    if document["kind"] != "Secret":
+        return document
+    fields = {
+        field: {key: f"({len(value)} characters)" for key, value in document[field].items()} for field in _HOLDING if document.get(field)
+    }
+    return {**document, **fields}

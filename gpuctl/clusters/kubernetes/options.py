@@ -28,6 +28,7 @@ KNOWN = (
     "priority-classes",
     "service-account",
     "pull-secret",
+    "ray-version",
     "storage-class",
     "ttl",
 )
@@ -56,6 +57,7 @@ class Options:
         priority_classes: names of PriorityClasses by gpuctl priority, ascending.
         service_account: for the jobs' pods.
         pull_secret: a registry's credentials for the jobs' pods.
+        ray_version: of images whose tag tells none.
         storage_class: for volumes that name none.
         ttl_seconds: how long an ended job stays in the cluster.
     """
@@ -78,6 +80,7 @@ class Options:
     priority_classes: Mapping[int, str] = dataclasses.field(default_factory=dict)
     service_account: str | None = None
     pull_secret: str | None = None
+    ray_version: str | None = None
     storage_class: str | None = None
     ttl_seconds: int = 7 * 86400
 

@@ -14,6 +14,7 @@ import msgspec
 from gpuctl.clusters.kubernetes import names
 from gpuctl.model.ask import Submission
 from gpuctl.model.job import Code, Fact, State
+from gpuctl.model.plan import PlanOption
 from gpuctl.model.spec import JobSpec, Value
 
 RECORD = names.PREFIX + "record"
@@ -36,6 +37,7 @@ class Record(Fact, frozen=True, kw_only=True):
     rerun_of: str | None = None
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     submitted_at: datetime | None = None
+    placement: tuple[PlanOption, ...] = ()
     version: str = ""
 
 
@@ -65,6 +67,7 @@ def annotation(submission: Submission, *, at: datetime, version: str) -> str:
         rerun_of=submission.rerun_of,
         labels=submission.labels,
         submitted_at=at,
+        placement=submission.placement,
         version=version,
     )
     return msgspec.json.encode(record).decode()

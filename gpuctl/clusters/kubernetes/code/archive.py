@@ -137,7 +137,7 @@ def _too_large(name: str, root: str, sizes: Sequence[tuple[int, str]], what: str
         f"cannot submit {name}: the code in {root} is {what}, {quantity.memory(most)} is the most that goes with a job",
         code="code-too-large",
         cause=f"the biggest are {named}",
-        hint=f"echo '/{first}' >> {root}/{IGNORE_FILE}    or: --code-volume NAME    or: --git URL@REF",
+        hint=f"echo '/{first}' >> {root}/{IGNORE_FILE}    or put it on a volume: gpuctl volumes put NAME {first}",
     )
 
 

@@ -175,6 +175,7 @@ def job(subject: Subject, place: Place, *, whole: bool) -> Job:
         attempt_count=read.end.attempts if read.end is not None else count,
         timeline=tuple(_timeline(subject, read, submitted, started, ended)) if whole else (),
         code=read.record.code,
+        placement=read.record.placement if whole else (),
         interpreter=read.record.interpreter,
         ran_same_as=read.record.rerun_of or meta.annotation(names.RERUN_OF) or None,
     )

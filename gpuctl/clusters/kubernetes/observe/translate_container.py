@@ -35,11 +35,19 @@ _KEY = re.compile(
 )
 
 
+_OURS = re.compile(
+    r"\A(?P<code>setup-failed|gang-incomplete|code-[a-z]+|workdir-missing|checkpoint-unwritable|no-room): (?P<words>.+)", re.MULTILINE
+)
+_GANG = re.compile(r"(?P<missing>\d+) of (?P<expected>\d+) nodes did not start within (?P<seconds>\d+) s")
+CUT_STATUS = 198
+"""What the in-pod program ends with when the time limit ended the job, where retries have to tell that from a failure."""
+
+
 def exit_of(ended: Terminated) -> Exit:
     """The end of a container: a code, or the signal it died of (128 + n is how shells and runtimes spell a signal)."""
     if ended.signal:
         return Exit(signal=ended.signal)
-    if 128 < ended.exit_code <= 128 + 64 and ended.reason not in ("StartError", "ContainerCannotRun"):
+    if 128 < ended.exit_code <= 128 + 64 and ended.exit_code != CUT_STATUS and ended.reason not in ("StartError", "ContainerCannotRun"):
         return Exit(signal=ended.exit_code - 128)
     return Exit(code=ended.exit_code)
 
@@ -63,14 +71,36 @@ def ended(status: ContainerStatus, container: Container | None, *, rank: int | N
         limit = _memory_limit(container)
         yield seen("oom-killed", data={"limit": str(limit)} if limit else None)
         return
+    ours = told(past)
+    if ours is not None:
+        yield seen(*ours)
+        return
     if past.reason in _START_REASONS or (past.reason == "Error" and "OCI runtime create failed" in past.message):
         yield seen("start-failed", _runtime_words(past.message) or past.reason)
         return
     how = exit_of(past)
+    if past.exit_code == CUT_STATUS:
+        yield seen("time-limit")
+        return
     if how.signal is not None:
         yield seen("signal", data={"signal": str(how.signal)})
         return
     yield seen("exit-code", data={"code": str(how.code)} | ({"restarts": str(restarts)} if restarts else {}))
+
+
+def told(past: Terminated) -> tuple[str, str, dict[str, str]] | None:
+    """``(code, text, data)`` of what the in-pod program left as its last words; None when it left none of its own."""
+    match = _OURS.match(past.message)
+    if not match:
+        return None
+    words = match["words"].strip()
+    if match["code"] == "setup-failed":
+        return "setup-failed", words, {"code": str(past.exit_code)}
+    if match["code"] == "gang-incomplete":
+        gang = _GANG.search(words)
+        joined = {"joined": str(int(gang["expected"]) - int(gang["missing"])), "expected": gang["expected"]} if gang else {}
+        return "rendezvous-timeout", words, joined | ({"seconds": gang["seconds"]} if gang else {})
+    return "start-failed", words, {}
 
 
 def waiting(

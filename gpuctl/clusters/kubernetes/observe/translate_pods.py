@@ -17,9 +17,6 @@ from gpuctl.model.reason import Evidence
 from gpuctl.model.spec import JobSpec
 
 _MAIN = ("main", "pytorch", "job", "ray-head", "ray-worker", "ray-job-submitter", "trainer", "node")
-_SETUP = re.compile(r"setup|code|unpack", re.IGNORECASE)
-_GANG = re.compile(r"gang|peers", re.IGNORECASE)
-_JOINED = re.compile(r"(?P<joined>\d+) of (?P<expected>\d+)")
 _RESOURCE = re.compile(r"low on resource: \[?(?P<what>[a-z-]+)|(?P<pod>ephemeral.storage|emptyDir|[Cc]ontainer .* exceeded its local)")
 _DISRUPTIONS = {
     "PreemptionByScheduler": ("evicted", "preempted"),
@@ -274,23 +271,12 @@ def _ended(seen: Seen, events: Sequence[Event]) -> Iterator[Evidence]:
 
 
 def _init_failure(seen: Seen, status: ContainerStatus, found: Evidence) -> Evidence:
-    """An init container's end in the words of what it was for."""
-    past = status.state.terminated if status.state is not None else None
-    if past is None and status.last_state is not None:
-        past = status.last_state.terminated
-    message = past.message.strip() if past is not None else ""
-    if _GANG.search(status.name):
-        joined = _JOINED.search(message)
-        data = {"joined": joined["joined"], "expected": joined["expected"]} if joined else {}
-        return Evidence(code="rendezvous-timeout", text=message, at=found.at, attempt=seen.attempt, data=data, source="container")
-    if found.code == "exit-code" and "setup" in status.name:
-        return Evidence(
-            code="setup-failed", text=message, at=found.at, node=found.node, attempt=seen.attempt, data=found.data, source="container"
-        )
-    if found.code == "exit-code" and _SETUP.search(status.name):
-        text = message or f"its code could not be unpacked ({status.name} ended with {found.data.get('code', '?')})"
-        return Evidence(code="start-failed", text=text, at=found.at, node=found.node, attempt=seen.attempt, source="container")
-    return found
+    """The end of an init container: a bare code of it means that the job could not be started."""
+    if found.code not in ("exit-code", "signal"):
+        return found
+    number = found.data.get("code") or f"signal {found.data.get('signal', '?')}"
+    text = f"{status.name} ended with {number}"
+    return Evidence(code="start-failed", text=text, at=found.at, node=found.node, attempt=seen.attempt, source="container")
 
 
 def _not_started(seen: Seen, events: Sequence[Event], *, spec: JobSpec, namespace: str, gpu_resource: str) -> Iterator[Evidence]:

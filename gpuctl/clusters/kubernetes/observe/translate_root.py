@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from gpuctl.clusters.kubernetes.observe.objects import Root, latest
+from gpuctl.clusters.kubernetes.observe.translate_container import CUT_STATUS
 from gpuctl.kube.objects.jobs import ReplicatedJobStatus
 from gpuctl.kube.objects.meta import Condition, condition
 from gpuctl.model.job import State
@@ -77,7 +78,7 @@ def cut_by_times(found: Standing, spec: JobSpec) -> bool:
 
 def _failed(found: Condition, root: Root, *, started: datetime | None, restarts: int = 0) -> Standing:
     state = State.FAILED
-    if found.reason in ("DeadlineExceeded", "PreRunningDeadlineExceeded"):
+    if found.reason in ("DeadlineExceeded", "PreRunningDeadlineExceeded") or f"exit code {CUT_STATUS} " in f"{found.message} ":
         state = State.CUT
     elif found.reason == "PodFailurePolicy" or "PodFailurePolicy" in found.message:
         state = State.LOST if "DisruptionTarget" in found.message else State.FAILED
