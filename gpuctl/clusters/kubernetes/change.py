@@ -69,10 +69,13 @@ def stop(around: Surroundings, found: Found, *, grace_seconds: int | None) -> bo
 
 
 def _fail(around: Surroundings, root: Root, now: datetime) -> None:
-    if root.metadata.annotation(record.CANCELLED_BY):
+    if root.metadata.annotation(record.CANCELLED_BY) or root.metadata.deletion_timestamp is not None:
         return
     notes = {record.CANCELLED_BY: around.user, record.CANCELLED_AT: clock.rfc3339(now)}
-    around.api.patch(path_of(around, root), {"metadata": {"annotations": notes}, "spec": {"activeDeadlineSeconds": 1}}, Root)
+    try:
+        around.api.patch(path_of(around, root), {"metadata": {"annotations": notes}, "spec": {"activeDeadlineSeconds": 1}}, Root)
+    except NotFound:
+        return  # an earlier cancel had it deleted before it started
 
 
 def _replace_by_tombstone(around: Surroundings, subject: Subject, job: Job, now: datetime) -> None:

@@ -76,7 +76,8 @@ class Intake:
             code = self._code(submission)
             made = self._make(submission, judged, code, name)
             if made is not None:
-                return made, False, (*judged.notes, *(code.notes if code is not None else ()))
+                root, existed = made
+                return root, existed, (*judged.notes, *(code.notes if code is not None else ())) if not existed else ()
         raise ConflictError(
             f"cannot submit {submission.base_name} to {self._around.name}: its names are taken by objects that are not this job's",
             code="name-taken",
@@ -164,8 +165,8 @@ class Intake:
             settings=judged.settings,
         )
 
-    def _make(self, submission: Submission, judged: Judged, code: CodeParts | None, name: str) -> Root | None:
-        """Create everything; None when the name is taken."""
+    def _make(self, submission: Submission, judged: Judged, code: CodeParts | None, name: str) -> tuple[Root, bool] | None:
+        """Create everything, unless this request is being made elsewhere at this moment (True); None when the name is taken."""
         objects = self._objects(submission, judged, code, name)
         wanted = objects[-1]
         kind = self._kind(judged)
@@ -174,7 +175,8 @@ class Intake:
         try:
             made = self._around.api.create(path, first, dict)
         except AlreadyExists:
-            return self._taken(kind, wanted["metadata"]["name"], submission)
+            faster = self._taken(kind, wanted["metadata"]["name"], submission)
+            return (faster, True) if faster is not None else None
         uid = made["metadata"]["uid"]
         owner = {**first, "metadata": {**first["metadata"], "uid": uid}}
         try:
@@ -184,7 +186,7 @@ class Intake:
         except BaseException:
             self._undo(kind, wanted["metadata"]["name"], uid)
             raise
-        return msgspec.structs.replace(root, kind=kind.kind)
+        return msgspec.structs.replace(root, kind=kind.kind), False
 
     def _taken(self, kind: Resource, name: str, submission: Submission) -> Root | None:
         """Who has the name: this request made at the same time elsewhere, or somebody else, who is left alone."""

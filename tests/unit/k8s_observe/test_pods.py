@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from gpuctl.clusters.kubernetes.manifests import environment
 from gpuctl.clusters.kubernetes.observe import translate_pods
-from gpuctl.clusters.kubernetes.observe.translate_container import pull_code
+from gpuctl.clusters.kubernetes.observe.translate_container import CUT_STATUS, pull_code
 from gpuctl.kube.objects.core import Event
 from gpuctl.kube.objects.pods import Pod
 from gpuctl.model.job import Exit
@@ -195,14 +196,28 @@ def test_a_mount_of_a_missing_secret_is_a_missing_secret() -> None:
 
 
 def test_peers_that_never_came() -> None:
-    state = ended(1, message="gpuctl: 2 of 4 pods of the gang came within 30m")
+    state = ended(75, message="gang-incomplete: 2 of 4 nodes did not start within 1800 s (node 2 3)\n")
     (found,) = said(pod(phase="Failed", init=[{"name": "gpuctl-gang", "state": state}]))
-    assert (found.code, found.data) == ("rendezvous-timeout", {"joined": "2", "expected": "4"})
+    assert (found.code, found.data) == ("rendezvous-timeout", {"joined": "2", "expected": "4", "seconds": "1800"})
 
 
 def test_code_that_could_not_be_unpacked() -> None:
-    (found,) = said(pod(phase="Failed", init=[{"name": "gpuctl-code", "state": ended(1, message="tar: no space left")}]))
-    assert (found.code, found.text) == ("start-failed", "tar: no space left")
+    message = "code-unpacked: the code could not be unpacked into /gpuctl/work"
+    (found,) = said(pod(phase="Failed", init=[{"name": "gpuctl-code", "state": ended(74, message=message)}]))
+    assert (found.code, found.text) == ("start-failed", "the code could not be unpacked into /gpuctl/work")
+    (found,) = said(pod(phase="Failed", init=[{"name": "gpuctl-code", "state": ended(2)}]))
+    assert (found.code, found.text) == ("start-failed", "gpuctl-code ended with 2")
+
+
+def test_a_setup_that_failed() -> None:
+    (found,) = said(pod(phase="Failed", state=ended(3, message="setup-failed: setup ended with 3")))
+    assert (found.code, found.data) == ("setup-failed", {"code": "3"})
+
+
+def test_the_in_pod_programs_word_for_a_time_limit() -> None:
+    assert CUT_STATUS == environment.CUT_STATUS
+    (found,) = said(pod(phase="Failed", state=ended(CUT_STATUS)))
+    assert found.code == "time-limit"
 
 
 def test_the_exit_is_that_of_who_failed_first_by_itself() -> None:

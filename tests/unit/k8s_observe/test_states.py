@@ -144,6 +144,12 @@ DISRUPTED = "Pod ml/x has condition DisruptionTarget matching FailJob rule at in
         ("RayJob", {}, {"jobDeploymentStatus": "Failed", "reason": "DeadlineExceeded"}, State.CUT),
         ("RayJob", {}, {"jobDeploymentStatus": "ValidationFailed", "message": "bad"}, State.FAILED),
         ("Job", {}, {"conditions": [condition("Failed", reason="PodFailurePolicy", message=DISRUPTED)]}, State.LOST),
+        (
+            "JobSet",
+            {},
+            {"conditions": [condition("Failed", message="Container main for pod ml/x failed with exit code 198 matching")]},
+            State.CUT,
+        ),
         ("Job", {}, {"conditions": [condition("FailureTarget", reason="BackoffLimitExceeded")], "active": 1}, State.QUEUED),
     ],
 )
