@@ -9,6 +9,7 @@ from gpuctl.base.errors import TimeoutReachedError
 from gpuctl.base.exitcodes import ExitCode
 from gpuctl.cli import outcome, starting
 from gpuctl.cli.interrupt import Interrupt
+from gpuctl.cli.retrying import TellingAttempts
 from gpuctl.cli.session import Session
 from gpuctl.model.ask import LogQuery
 from gpuctl.model.job import Job
@@ -49,8 +50,8 @@ class Deadline:
 def to_end(session: Session, job: Job, *, logs: bool, timeout: float | None = None, query: LogQuery | None = None) -> int:
     """Stay with ``job`` until it is final; its exit code (``outcome.code_of``), or 130 when Ctrl-C ended the wait.
 
-    Why it waits goes to stderr whenever that changes, its logs to stdout, and how it ended to stderr. The end of its logs says
-    nothing: the job is read again.
+    Why it waits goes to stderr whenever that changes, its logs to stdout, and how it (and each attempt before) ended to
+    stderr. The end of its logs says nothing: the job is read again.
 
     Args:
         session: streams and pool.
@@ -65,11 +66,12 @@ def to_end(session: Session, job: Job, *, logs: bool, timeout: float | None = No
     with Interrupt(session, sentence=goes_on(job.name)) as interrupt:
         stop = Deadline(interrupt, timeout)
         job = starting.until_started(session, job, stop=stop)
+        telling = TellingAttempts(session, job, stop=stop)
         if logs and not stop.is_set():  # also of a job that has ended meanwhile
-            _print_logs(session, job, stop=stop, query=query)
+            _print_logs(session, job, stop=telling, query=query)
         job = session.pool.job(job.id)
         while not job.final and not stop.wait(_PAUSE):
-            _wait(session, job, stop=stop)
+            _wait(session, job, stop=telling, timeout=stop.left)
             job = session.pool.job(job.id)
     if job.final:
         return _ended(session, job)
@@ -103,9 +105,9 @@ def _print_logs(session: Session, job: Job, *, stop: Stop, query: LogQuery | Non
         out.flush()
 
 
-def _wait(session: Session, job: Job, *, stop: "Deadline") -> None:
+def _wait(session: Session, job: Job, *, stop: Stop, timeout: float | None) -> None:
     try:
-        for _ in session.pool.wait([job.id], stop=stop, timeout=stop.left):
+        for _ in session.pool.wait([job.id], stop=stop, timeout=timeout):
             pass
     except TimeoutReachedError:
         pass  # told by the caller, who knows what was waited for

@@ -10,9 +10,12 @@ import msgspec
 import pytest
 
 from gpuctl.base.errors import UnavailableError
+from gpuctl.cli import retrying
 from gpuctl.model.ask import Submission, Submitted
 from gpuctl.model.job import Job, State
+from gpuctl.model.reason import Reason
 from tests.cli.quick import QuickCluster, quick_pool
+from tests.fakes.cluster import FakeCluster
 from tests.fakes.pool import fake_pool
 
 
@@ -90,3 +93,28 @@ def test_our_own_failure_is_125_once_the_job_is_accepted(run: Any) -> None:
     outcome = run(fake_pool(Unreachable()), "run", "--request-id", "r1", "--", "true")
     assert outcome.code == 125
     assert "error[cluster-gone]: cannot follow job/true-bn9w: cannot reach local" in outcome.err
+
+
+class TriedAgain(QuickCluster):
+    """The first attempt fails, the second one starts after a pause of three looks and succeeds."""
+
+    pauses = 3
+
+    def job(self, ref: str) -> Job:
+        job = FakeCluster.job(self, ref)
+        if job.state is State.RUNNING and job.attempt_count == 1:
+            waits = Reason(code="backoff", sentence="attempt 2 may start in 9s, at 12:00 UTC", what="wait")
+            return self._keep(msgspec.structs.replace(self.finish(job.id, {0: 3}, retry=True), reason=waits))
+        if job.state is State.QUEUED and job.attempt_count == 1 and self.pauses:
+            self.pauses -= 1
+            return job
+        return super().job(ref)
+
+
+def test_a_failed_attempt_is_told_once_while_the_next_one_waits(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "_EVERY", 0.0)
+    pool = fake_pool(TriedAgain())
+    outcome = run(pool, "run", "--request-id", "r1", "--retries", "1", "--", "true")
+    assert outcome.code == 0
+    told = [line for line in outcome.err.splitlines() if "attempt 1" in line]
+    assert told == ["job/true-bn9w: attempt 1 failed (exit code 3); attempt 2 may start in 9s, at 12:00 UTC"]
