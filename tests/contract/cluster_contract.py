@@ -62,7 +62,8 @@ class ClusterContract:
         assert (job.state, job.exit and job.exit.code) == (State.FAILED, 3)
         assert [attempt.number for attempt in job.attempts] == [1]
         (listed,) = place.cluster.jobs(JobQuery()).items
-        assert listed.reason is not None and listed.reason.code == "exit-code"
+        assert listed.reason is not None
+        assert listed.reason.code == "exit-code"
 
     def test_1_a_refused_job_leaves_nothing(self, place: Place) -> None:
         with pytest.raises(NotAllowedError) as caught:
