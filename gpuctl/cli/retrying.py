@@ -3,8 +3,9 @@
 import time
 
 from gpuctl.base.errors import GpuctlError
+from gpuctl.cli import starting
 from gpuctl.cli.session import Session
-from gpuctl.model.job import Attempt, Job, State
+from gpuctl.model.job import Job, State
 from gpuctl.port.stream import Stop
 
 _EVERY = 1.0
@@ -44,18 +45,8 @@ class TellingAttempts:
             job = self._session.pool.job(self._job.id)
         except GpuctlError:
             return  # whoever waits meets the same, and knows what to make of it
-        last = max(job.attempts, key=lambda attempt: attempt.number, default=None)
-        if job.state is not State.QUEUED or last is None or last.ended_at is None or last.number <= self._told:
+        last = starting.ended_attempt(job)
+        if job.state is not State.QUEUED or last is None or last.number <= self._told:
             return
         self._told = last.number
-        self._session.say(_sentence(job, last))
-
-
-def _sentence(job: Job, last: Attempt) -> str:
-    """``job/train-k3f9: attempt 1 failed (exit code 3); attempt 2 may start in 9s, at 20:13 UTC``."""
-    what = f"was {last.state.value}" if last.state in {State.CUT, State.LOST} else last.state.value
-    if last.exit is not None:
-        how = f"signal {last.exit.signal}" if last.exit.signal is not None else f"exit code {last.exit.code}"
-        what += f" ({how})"
-    follows = job.reason.sentence if job.reason is not None and job.reason.sentence else f"attempt {last.number + 1} follows"
-    return f"job/{job.name}: attempt {last.number} {what}; {follows}"
+        self._session.say(starting.waiting_sentence(job))

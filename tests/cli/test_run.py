@@ -96,13 +96,19 @@ def test_our_own_failure_is_125_once_the_job_is_accepted(run: Any) -> None:
 
 
 class TriedAgain(QuickCluster):
-    """The first attempt fails, the second one starts after a pause of three looks and succeeds."""
+    """The first attempt fails after some looks, the second one starts after some more and succeeds."""
 
-    pauses = 3
+    def __init__(self, *, runs: int, pauses: int) -> None:
+        super().__init__()
+        self.runs = runs
+        self.pauses = pauses
 
     def job(self, ref: str) -> Job:
         job = FakeCluster.job(self, ref)
         if job.state is State.RUNNING and job.attempt_count == 1:
+            self.runs -= 1
+            if self.runs > 0:
+                return job
             waits = Reason(code="backoff", sentence="attempt 2 may start in 9s, at 12:00 UTC", what="wait")
             return self._keep(msgspec.structs.replace(self.finish(job.id, {0: 3}, retry=True), reason=waits))
         if job.state is State.QUEUED and job.attempt_count == 1 and self.pauses:
@@ -111,9 +117,10 @@ class TriedAgain(QuickCluster):
         return super().job(ref)
 
 
-def test_a_failed_attempt_is_told_once_while_the_next_one_waits(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("runs", [1, 12], ids=["before it was seen to run", "while its logs are followed"])
+def test_a_failed_attempt_is_told_once_while_the_next_one_waits(run: Any, monkeypatch: pytest.MonkeyPatch, runs: int) -> None:
     monkeypatch.setattr(retrying, "_EVERY", 0.0)
-    pool = fake_pool(TriedAgain())
+    pool = fake_pool(TriedAgain(runs=runs, pauses=4))
     outcome = run(pool, "run", "--request-id", "r1", "--retries", "1", "--", "true")
     assert outcome.code == 0
     told = [line for line in outcome.err.splitlines() if "attempt 1" in line]
