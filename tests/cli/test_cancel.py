@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gpuctl.model.ask import Changed
 from gpuctl.model.job import State
 from tests.cli.recorder import RecordingPool, make_job
 
@@ -105,3 +106,12 @@ def test_bad_input(run: Any, args: list[str], nearest: str) -> None:
     outcome = run(three(), "cancel", *args, "-y")
     assert outcome.code == 2
     assert nearest in outcome.err
+
+
+def test_tasks_of_an_array_that_goes_on_are_told_of_by_the_pool(run: Any) -> None:
+    pool = RecordingPool([make_job("sweep-1111")])
+    pool.cancel = lambda ref, *, grace_seconds=None: Changed(  # type: ignore[method-assign]
+        job=pool.known["sweep-1111"], already=True, sentence="sweep-1111, tasks 3-9: has ended already"
+    )
+    outcome = run(pool, "cancel", "sweep-1111_3-9")
+    assert (outcome.code, outcome.err) == (0, "sweep-1111, tasks 3-9: has ended already\n")

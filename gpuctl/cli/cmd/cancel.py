@@ -106,7 +106,7 @@ def _cancel(session: Session, refs: list[str], acted: Acted, *, grace: int | Non
             failure.tell(error, session)
             failures.append(error)
             continue
-        already = f"job/{changed.job.name} has already {_ended(changed.job)}" if changed.already else ""
+        already = f"job/{changed.job.name} has already {_ended(changed.job)}" if changed.already and changed.job.final else ""
         acted.add(changed.job, already or changed.sentence)
     return acted.result(code=ExitCode.FAILED if failures else ExitCode.OK)
 

@@ -292,9 +292,12 @@ class LocalCluster:
         already = change.stop(self._database, found, grace_seconds=grace_seconds)
         if not already:
             self._attend()
-        job = self._whole(found._replace(tasks=None))
-        name = ref if found.tasks is not None else job.name
-        return Changed(job=job, already=already, sentence=f"{name} {'has ended already' if already else _stopping(job)}")
+        job = self._whole(found)
+        if found.tasks is not None and len(found.tasks) > 1:
+            said = f"job/{job.name}: {len(found.tasks)} tasks {'have ended already' if already else 'are being stopped'}"
+        else:
+            said = f"job/{job.name} {'has ended already' if already else _stopping(job)}"
+        return Changed(job=job, already=already, sentence=said)
 
     def update(self, ref: str, changes: JobChange) -> Changed:
         """Change a live job."""
@@ -452,7 +455,7 @@ def _sentence(job: Job) -> str:
 
 
 def _stopping(job: Job) -> str:
-    return "cancelled" if job.final else "is being stopped"
+    return "is cancelled" if job.final else "is being stopped"
 
 
 def _log_limit(options: Mapping[str, str]) -> int | None:

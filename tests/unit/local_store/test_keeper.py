@@ -68,6 +68,17 @@ def test_there_is_one_while_something_waits_and_none_afterwards(place: LocalPlac
     until(lambda: not keepers(place))
 
 
+def test_a_cancelled_task_is_what_is_told_of(place: LocalPlace) -> None:
+    array = place.cluster.launch(place.submission("true", hold=True, array=ArraySpec(last=9))).job
+    one = place.cluster.stop(f"{array.name}_4")
+    assert (one.job.name, one.job.state, one.already) == (f"{array.name}_4", State.CANCELLED, False)
+    again = place.cluster.stop(f"{array.name}_4")
+    assert (again.job.name, again.already) == (f"{array.name}_4", True)
+    several = place.cluster.stop(f"{array.name}_6-8")
+    assert (several.job.name, several.job.state) == (array.name, State.QUEUED)
+    assert several.sentence == f"job/{array.name}: 3 tasks are being stopped"
+
+
 def test_a_held_job_needs_none(place: LocalPlace) -> None:
     job = place.cluster.launch(place.submission("true", hold=True)).job
     assert keepers(place) == []
