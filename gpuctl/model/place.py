@@ -138,6 +138,8 @@ class Sample(Seen, frozen=True, kw_only=True):
     device: int | None = None
     cpu: float | None = None
     memory: int | None = None
+    gpus: int | None = None
+    """How many GPUs it holds: 0 where process slots stand in for them, None where that is not known."""
     gpu: int | None = None
     gpu_memory: int | None = None
     gpu_memory_total: int | None = None

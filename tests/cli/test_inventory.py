@@ -61,6 +61,12 @@ USAGE = (
 )
 
 
+def test_without_gpus_there_is_nothing_to_read_of_them(run: Any) -> None:
+    samples = [Sample(job=name, gpus=gpus, processes=1) for name, gpus in (("none", 0), ("unread", 1), ("unknown", None))]
+    outcome = run(RecordingPool(samples=samples), "top", "-o", "columns=JOB,GPU%,GPUMEM", "--no-headers")
+    assert [line.split() for line in outcome.out.splitlines()] == [["none", "-", "-"], ["unread", "?", "?"], ["unknown", "?", "?"]]
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("args", ["nodes", "nodes --devices", "clusters", "top", "usage"])
 def test_tables(run: Any, snapshot: Any, args: str, width: int) -> None:

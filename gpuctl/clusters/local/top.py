@@ -52,6 +52,7 @@ def samples(
                 node=node,
                 cpu=round(sum(rate for _, rate in rates), 1),
                 memory=sum(row.rss for row in now),
+                gpus=_gpus(held),
                 gpu=_mean([device.utilisation for device in held]),
                 gpu_memory=_sum([device.memory_used for device in held]),
                 gpu_memory_total=_sum([device.memory_total for device in held]),
@@ -76,12 +77,18 @@ def _of_rank(name: str, row: RankUsage, rate: float, held: Sequence[Device], *, 
         device=device.index if device is not None else None,
         cpu=round(rate, 1),
         memory=row.rss,
+        gpus=_gpus(held) if device is None else _gpus([device]),
         gpu=device.utilisation if device is not None else None,
         gpu_memory=device.memory_used if device is not None else None,
         gpu_memory_total=device.memory_total if device is not None else None,
         processes=len(row.pids),
         silent_for=silent,
     )
+
+
+def _gpus(held: Sequence[Device]) -> int | None:
+    """How many of them are GPUs; None when it is not known what is held."""
+    return sum(1 for device in held if device.kind != "slot") if held else None
 
 
 def silent_for(directory: str) -> float | None:
