@@ -4,9 +4,9 @@ import dataclasses
 import importlib
 from typing import Any
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
-from gpuctl.cli.verb import Noun, Verb
+from gpuctl.cli.verb import KnowingGroup, Noun, Verb
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ TABLE: dict[str, Entry] = {
 """Every verb, in the order of the help."""
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(KnowingGroup):
     """The ``gpuctl`` command: stubs for help and typos, the real verb loaded at the moment it is called."""
 
     def __init__(self, **settings: Any) -> None:

@@ -28,7 +28,7 @@ def _waits(job: Job) -> bool:
 
 
 def waiting_sentence(job: Job) -> str:
-    """``job/train-k3f9 is queued behind 2 jobs``; between attempts ``job/train-k3f9: attempt 1 failed (exit code 3); attempt 2 may ...``."""
+    """``job/train-k3f9 is queued behind 2 jobs``; between attempts ``job/train-k3f9: attempt 1 failed (exit code 3); ...``."""
     last = ended_attempt(job)
     if last is not None:
         return f"job/{job.name}: attempt {last.number} {_how(last)}; {_why(job) or f'attempt {last.number + 1} follows'}"

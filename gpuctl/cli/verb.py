@@ -115,7 +115,21 @@ class PlainCommand(TyperCommand):
             formatter.write(f"  {line}".rstrip() + "\n")
 
 
-class DefaultGroup(TyperGroup):
+class KnowingGroup(TyperGroup):
+    """A group that knows what its verbs are called elsewhere (``rm`` for ``delete``)."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that the first word names; a word of another program is answered with ours."""
+        if args and args[0] not in self.commands:
+            from gpuctl.cli import synonyms
+
+            verb = synonyms.meant(args[0], self.commands)
+            if verb is not None:
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {verb!r}?")
+        return super().resolve_command(ctx, args)
+
+
+class DefaultGroup(KnowingGroup):
     """A group that runs its default verb when the first word names none of its verbs."""
 
     default = "list"
