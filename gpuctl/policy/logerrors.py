@@ -15,6 +15,8 @@ import msgspec
 from gpuctl.model.reason import Evidence
 from gpuctl.policy.errorkinds import of_exception, of_line
 
+LONGEST_LAST_LINE = 160
+"""Characters of a last line that is worth quoting; a longer one is data rather than a word to people."""
 LONGEST_MESSAGE = 40
 """Lines of one exception's message that are read."""
 
@@ -60,6 +62,19 @@ class _Frame(NamedTuple):
 def scan(block: bytes, *, rank: int | None = None) -> tuple[Evidence, ...]:
     """Evidence in the last lines of a log, the most recent last. ``rank``: whose log it is, where lines do not say."""
     return tuple(finding.evidence for finding in find(block, rank=rank))
+
+
+def last_line(block: bytes) -> str | None:
+    """The last line of a log that says anything, as text without control sequences; None where that is too long to quote."""
+    for raw in reversed(block.split(b"\n")):
+        # What a progress bar drew last is what stands behind its last carriage return.
+        shown = raw.rstrip(b"\r").rpartition(b"\r")[2]
+        text = _ANSI.sub("", shown.decode("utf-8", "replace"))
+        match = _RANK.match(text)
+        line = "".join(each for each in (text[match.end() :] if match else text) if each.isprintable() or each == "\t").strip()
+        if any(each.isalnum() for each in line):
+            return line if len(line) <= LONGEST_LAST_LINE else None
+    return None
 
 
 def find(block: bytes, *, rank: int | None = None) -> tuple[Finding, ...]:

@@ -28,7 +28,7 @@ code                      data                                    seen when
 ``rendezvous-timeout``    joined, expected, seconds               the nodes did not find each other
 ``connection-lost``                                               another rank went away; text: the message
 ``signal``                signal, by                              a process died of this signal; by: who sent it, if known
-``exit-code``             code, restarts                          a process ended with this exit code
+``exit-code``             code, restarts, said                    a process ended with this exit code; said: the last line it wrote
 ``window-end``            at, owner, window                       the window it ran in ended (``at`` in UNIX seconds)
 ``evicted``               cause, by                               cause: disk, memory, preempted or window
 ``node-lost``             node, seconds                           its node stopped answering

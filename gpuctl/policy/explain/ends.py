@@ -20,6 +20,10 @@ def _exit_code(case: Case, evidence: Evidence) -> Reason:
     restarts = number(evidence, "restarts")
     if restarts:
         sentence += f", {restarts:.0f} times in a row" if restarts > 1 else ", once before"
+    said = evidence.data.get("said")
+    if said:
+        sentence += f"; its last line: {clipped(said)}"
+        meaning = meaning if code in (126, 127) else "read what it said before"
     return Reason(code="exit-code", sentence=sentence, what="change", advice=meaning, command=f"gpuctl logs {case.name} --first-error")
 
 
@@ -297,5 +301,5 @@ ENDS: tuple[Rule, ...] = (
     Rule("rendezvous-timeout", Trust.CONSEQUENCE, FAILED, _rendezvous, ("joined", "expected", "seconds")),
     Rule("connection-lost", Trust.CONSEQUENCE, FAILED, _connection_lost),
     Rule("signal", Trust.TERMINATED, FAILED | {State.STARTING}, _signal, ("signal", "by")),
-    Rule("exit-code", Trust.TERMINATED, FAILED | {State.STARTING}, _exit_code, ("code", "restarts")),
+    Rule("exit-code", Trust.TERMINATED, FAILED | {State.STARTING}, _exit_code, ("code", "restarts", "said")),
 )

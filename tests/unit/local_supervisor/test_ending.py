@@ -209,3 +209,9 @@ def test_without_a_cgroup_it_ends_as_well(bench: Bench, monkeypatch: pytest.Monk
     assert job.entries("task-ended")[0].data == {"state": "failed", "code": 3}
     deaf = [row for row in processes.table().values() if not row.dead and f"{job.plan.workdir}/" in _command(row.pid)]
     assert deaf == []
+
+
+def test_the_last_line_of_a_program_that_failed_is_evidence(bench: Bench) -> None:
+    job = bench.launch(JobSpec(command=("sh", "-c", "echo one; echo no data here >&2; exit 5")))
+    job.wait()
+    assert job.evidence()["exit-code"].data["data"] == {"code": "5", "said": "no data here"}

@@ -161,6 +161,13 @@ GOLDEN: list[tuple[State, Evidence, str, str, str]] = [
         "gpuctl logs train-k3f9 --first-error",
     ),
     (
+        State.FAILED,
+        seen("exit-code", rank=0, data={"code": 1, "said": "no data in /data."}),
+        "rank 0 ended with exit code 1; its last line: no data in /data",
+        "change",
+        "gpuctl logs train-k3f9 --first-error",
+    ),
+    (
         State.STARTING,
         seen("exit-code", data={"code": 1, "restarts": 4}),
         "the job ended with exit code 1, 4 times in a row",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuctl.policy.logerrors import find, scan
+from gpuctl.policy.logerrors import LONGEST_LAST_LINE, find, last_line, scan
 
 LAUNCHER = """\
 E1123 18:28:13.012000 16888 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 1) local_rank: 1 (pid: 16929)
@@ -244,3 +244,20 @@ def test_no_bytes_break_it(noise: bytes, start: int, end: int) -> None:
     for finding in find(noise + b"\n" + block[start:end] + noise):
         assert finding.first < finding.last
     assert scan(noise + b"\n" + block)[-2:] == scan(block) or b"Trace" in noise or b"[" in noise
+
+
+@pytest.mark.parametrize(
+    ("block", "line"),
+    [
+        (b"", None),
+        (b"step 1\nno data in /data\n", "no data in /data"),
+        (b"no data\n\n  \n----\n", "no data"),
+        (b"[rank1]: no data\n", "no data"),
+        (b"10%\r20%\r\x1b[31mdisk full\x1b[0m\r\n", "disk full"),
+        (b"a\x07b\x1b]0;title\xff\n", "ab]0;title\N{REPLACEMENT CHARACTER}"),
+        (b"x" * LONGEST_LAST_LINE, "x" * LONGEST_LAST_LINE),
+        (b"short\n" + b"x" * (LONGEST_LAST_LINE + 1), None),
+    ],
+)
+def test_the_last_line_that_says_anything(block: bytes, line: str | None) -> None:
+    assert last_line(block) == line

@@ -79,10 +79,11 @@ def gather(case: Case, ends: Sequence[RankStatus]) -> list[Found]:
     # A SIGTERM after the first failure came from torch's agent, which ends a node's other ranks: no cause of anything.
     told = [end for place, end in enumerate(ends) if place == 0 or end.status != -signal.SIGTERM]
     for end in told[:_MOST]:
-        found.append(of_exit(end.status, rank=end.rank))
+        found.append(_with_last_line(of_exit(end.status, rank=end.rank), case, end.rank))
         found += _said(case, end.rank)
     if not ends and case.first is not None and case.first.status is not None:
-        found.append(of_exit(case.first.status, rank=case.first.start.rank, label=case.first.start.label))
+        bare = of_exit(case.first.status, rank=case.first.start.rank, label=case.first.start.label)
+        found.append(bare if case.first.step.is_setup else _with_last_line(bare, case, case.first.start.rank))
         if case.first.step.is_setup:
             found.insert(0, Found(code="setup-failed", text=f"setup {_how(case.first.status)}", data=_numbers(case.first.status)))
         found += _log_errors(case.said(case.first), rank=case.first.start.rank)
@@ -93,6 +94,15 @@ def of_exit(status: int, *, rank: int | None, label: str = "") -> Found:
     """Evidence of one process's end."""
     subject = label or (f"rank {rank}" if rank is not None else "the program")
     return Found(code="exit-code" if status >= 0 else "signal", text=f"{subject} {_how(status)}", rank=rank, data=_numbers(status))
+
+
+def _with_last_line(found: Found, case: Case, rank: int | None) -> Found:
+    """The same with the last line that the rank wrote: ``sys.exit("no data")`` and most programs say there what was wrong."""
+    if found.code != "exit-code" or rank is None:
+        return found
+    tails = [tail for name, tail in case.tails.items() if name.rank == rank]
+    line = logerrors.last_line(b"\n".join(tails))
+    return msgspec.structs.replace(found, data={**found.data, "said": line}) if line is not None else found
 
 
 def _how(status: int) -> str:
