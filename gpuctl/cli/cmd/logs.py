@@ -17,7 +17,9 @@ from gpuctl.model.job import Job, State
 
 Follow = Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job has ended; wait if it has not started.")]
 Rank = Annotated[str | None, typer.Option("--rank", metavar="R,...", help="Only these ranks: 0,3-5.")]
-NodeIndex = Annotated[int | None, typer.Option("--node", metavar="N", min=0, help="Only the N-th node, from 0.")]
+NodeIndex = Annotated[
+    int | None, typer.Option("--node", metavar="N", min=0, help="Only the N-th node, from 0; also what Ray itself says on it.")
+]
 Task = Annotated[int | None, typer.Option("--task", metavar="I", min=0, help="Only this task of an array.")]
 Attempt = Annotated[int | None, typer.Option("--attempt", metavar="N", min=1, help="Of this attempt; the last one without it.")]
 Failed = Annotated[bool, typer.Option("--failed", help="Only the ranks that failed.")]

@@ -326,7 +326,7 @@ class LocalCluster:
         found = self._find(ref)
         task = query.task if query.task is not None else self._task(found)
         directory = self._database.paths.logs(found.job_id)
-        return read_logs(
+        selected = read_logs(
             directory,
             ended=lambda name: self._over(found.job_id, name),
             ranks=query.ranks,
@@ -334,6 +334,14 @@ class LocalCluster:
             task=task,
             attempt=query.attempt,
         )
+        if query.node is not None or all(log.rank is not None for log in selected):
+            return selected
+        job = self._whole(found)
+        if job.spec.kind != "ray":
+            return selected
+        from gpuctl.clusters.local.logs import agents
+
+        return agents.worth_showing(selected, job.attempts)
 
     def _over(self, job_id: str, name: LogName) -> bool:
         """Whether nothing will be added to a log any more."""
