@@ -1,9 +1,14 @@
 """What every test gets: a home of its own, so that no test meets another one, nor the jobs and settings of whoever runs the tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell without job control starts what it puts into the background with Ctrl-C ignored, and children inherit that: half the tests of
+# interruption would wait for ever, depending on how the tests were started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OF_THE_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "VIRTUAL_ENV", "CONDA_PREFIX")
 

@@ -226,8 +226,24 @@ def test_the_printed_access_rules_are_enough(lab: Lab) -> None:
     assert "list" in f"{caught.value.message} {caught.value.cause}"
     refused = [line for line in alice.checks() if line.verdict == "problem"]
     assert refused
-    command = ["kubectl", "apply", "-f", "-"]
-    subprocess.run(command, env=lab.plane.env(), input=lab.cluster.rbac(), text=True, check=True, capture_output=True, timeout=60)
+    kubectl(lab, "apply", lab.cluster.rbac())
+    try:
+        used_by(alice, lab)
+    finally:  # the control plane is everybody's: who comes next shall find alice without rights
+        kubectl(lab, "delete", lab.cluster.rbac())
+        ends = time.monotonic() + PATIENCE
+        while lab.plane.api(f"{lab.plane.name}-alice").can_i("list", PODS, namespace="default").allowed:
+            assert time.monotonic() < ends
+            time.sleep(0.3)
+
+
+def kubectl(lab: Lab, verb: str, documents: str) -> None:
+    command = ["kubectl", verb, "-f", "-"]
+    subprocess.run(command, env=lab.plane.env(), input=documents, text=True, check=True, capture_output=True, timeout=60)
+
+
+def used_by(alice: KubernetesCluster, lab: Lab) -> None:
+    """Submit, wait, cancel and look around with nothing but the printed rules."""
     ends = time.monotonic() + PATIENCE
     while True:  # an authorizer learns of new rules within a second or so
         try:
