@@ -22,6 +22,7 @@ from gpuctl.clusters.local.store.launches import Launch
 from gpuctl.clusters.local.store.rows import NO_TASK
 from gpuctl.model.job import State
 from gpuctl.model.reason import Evidence
+from gpuctl.policy.retry import LONGEST_PAUSE
 
 MOST_FALSE_STARTS = 5
 """Supervisors that died before they wrote a word, after which the attempt counts as lost."""
@@ -49,7 +50,24 @@ def heal(database: Database, *, node: str, now: float) -> bool:
             healed |= _heal_one(database, launch, node=node, now=now)
         finally:
             alive.release(fd)
+    _forget_pauses(database, now=now)
     return healed
+
+
+def _forget_pauses(database: Database, *, now: float) -> None:
+    """No pause between attempts is longer than the longest: one that seems to be was begun before the clock was set back, and is over."""
+    latest = now + LONGEST_PAUSE.total_seconds()
+    unfinished = "SELECT id FROM jobs WHERE ended_at IS NULL"
+    too_long = (("jobs", "ended_at IS NULL"), ("tasks", f"job IN ({unfinished})"))
+    with database.read() as connection:
+        if not any(
+            connection.execute(f"SELECT 1 FROM {table} WHERE not_before > ? AND {which} LIMIT 1", (latest,)).fetchone()
+            for table, which in too_long
+        ):
+            return
+    with database.write(durable=True) as connection:
+        for table, which in too_long:
+            connection.execute(f"UPDATE {table} SET not_before = NULL WHERE not_before > ? AND {which}", (latest,))
 
 
 def _heal_one(database: Database, launch: Launch, *, node: str, now: float) -> bool:

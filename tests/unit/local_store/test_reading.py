@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpuctl.base.errors import ConflictError, NotFoundError
-from gpuctl.clusters.local import ingest, lookup, paths, usage, views
+from gpuctl.clusters.local import heal, ingest, lookup, paths, usage, views
 from gpuctl.clusters.local.journal import Journal
 from gpuctl.clusters.local.launchplan import Lease, Slot
 from gpuctl.clusters.local.store import Database, attempts, jobs, launches, tasks
@@ -96,6 +96,20 @@ def test_a_clock_that_goes_back_gives_no_negative_time(store: Database, monkeypa
         assert attempt.exit == Exit(code=0)
         (end,) = attempts.unjudged(connection)
         assert end.state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize(("set_back", "kept"), [(0, True), (300, True), (7200, False)])
+def test_a_clock_that_goes_back_does_not_prolong_the_pause_between_attempts(store: Database, set_back: float, kept: bool) -> None:
+    accept(store, "one", "job-a")
+    accept(store, "two", "sweep", array=ArraySpec(last=3))
+    with store.write() as connection:
+        jobs.requeue(connection, "one", at=NOON, not_before=NOON + 10, counts=True, reason=None)
+        connection.execute("INSERT INTO tasks (job, task, state, attempts, not_before) VALUES ('two', 1, 'queued', 1, ?)", (NOON + 10,))
+    assert not heal.heal(store, node="here", now=NOON - set_back)
+    with store.read() as connection:
+        (job,) = connection.execute("SELECT not_before FROM jobs WHERE id = 'one'").fetchone()
+        (task,) = connection.execute("SELECT not_before FROM tasks WHERE job = 'two'").fetchone()
+    assert (job, task) == ((NOON + 10, NOON + 10) if kept else (None, None))
 
 
 def test_a_journal_is_ingested_once_and_in_pieces(store: Database) -> None:
