@@ -1,9 +1,9 @@
 """Sealed environments: bound to their job and key, never in clear on disk, gone at the end."""
 
 import os
-import time
 import stat
 import threading
+import time
 from pathlib import Path
 
 import msgspec
