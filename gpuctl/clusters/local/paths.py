@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpuctl.base.errors import GpuctlError, UsageError
+from gpuctl.config.paths import home
 
 _MACHINE_FILES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _MOUNTS = "/proc/self/mountinfo"
@@ -114,30 +115,6 @@ def machine_id() -> str:
 
 def _short(seed: str) -> str:
     return hashlib.sha256(f"gpuctl machine {seed}".encode()).hexdigest()[:12]
-
-
-def home(environ: Mapping[str, str]) -> str:
-    """The user's home directory: HOME, else what the user database says.
-
-    Raises:
-        UsageError: ``no-home``, neither knows one.
-    """
-    given = environ.get("HOME", "")
-    if os.path.isabs(given):
-        return given
-    import pwd
-
-    try:
-        known = pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        known = ""
-    if os.path.isabs(known):
-        return known
-    raise UsageError(
-        f"cannot find a home directory: HOME is not set and user {os.getuid()} has none in the user database",
-        code="no-home",
-        hint="export HOME=/path/to/home    or: export GPUCTL_STATE_DIR=/path/to/state",
-    )
 
 
 def state_root(environ: Mapping[str, str]) -> str:
