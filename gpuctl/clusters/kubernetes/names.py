@@ -7,6 +7,7 @@ import hashlib
 import re
 
 from gpuctl.base import names
+from gpuctl.kube.resources import Resource
 
 PREFIX = "gpuctl.io/"
 
@@ -46,7 +47,26 @@ RERUN_OF = PREFIX + "rerun-of"
 NODE_TIER = PREFIX + "tier"
 NODE_OWNER = PREFIX + "owner-team"
 OWNER_TAINT = PREFIX + "owner"
+NODE_SCHEDULE = PREFIX + "schedule"
+"""On nodes that a window controller switches: the schedule they belong to. Without it owner label and taints are an administrator's."""
+LENDS_TAINT = PREFIX + "lends"
+"""In place of the owner's taint while idle nodes are lent: the owner's team tolerates it, and so may every job that can be stopped."""
+CLOSING_TAINT = PREFIX + "window-closing"
+"""Its value is the next owner: nothing new starts here until the node has changed hands."""
+CLOSING_SINCE = PREFIX + "window-closing-since"
+"""On nodes: when the closing taint was set (RFC 3339, UTC)."""
+WINDOW = PREFIX + "window"
+"""On a job's objects and pods: the window that ends. With it go the three below."""
+WINDOW_ENDS = PREFIX + "window-ends"
+"""When it ends (RFC 3339, UTC); set when the job is told."""
+WINDOW_CUT = PREFIX + "window-cut"
+"""Since when a window's end ends the job (RFC 3339, UTC); set before the first of its pods is evicted."""
+WINDOW_NEXT = PREFIX + "window-next-owner"
+"""Whose the nodes are then."""
 VOLUME = PREFIX + "volume"
+
+POOL_SCHEDULES = Resource("gpuctl.io", "v1alpha1", "poolschedules", "PoolSchedule", namespaced=False)
+"""Schedules of time windows (:class:`gpuctl.model.schedule.PoolSchedule`)."""
 
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
