@@ -4,17 +4,19 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from gpuctl.base.errors import InvalidInput, Problem
 from gpuctl.client.handle import JobHandle, JobList
-from gpuctl.client.specs import Seconds, build
-from gpuctl.model.ask import JobQuery, Submission
+from gpuctl.client.specs import JobArguments, Seconds, build
+from gpuctl.model.ask import JobQuery, Plan, Submission
 from gpuctl.model.job import State
 from gpuctl.model.place import ClusterStatus, Node, Volume
 from gpuctl.model.spec import JobDocument, JobSpec, Kind, Tier
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from gpuctl.pool.submission import InterpreterFinder
     from gpuctl.port.pool import Pool
 
@@ -154,7 +156,7 @@ class Client:
             NotAllowedError: it can never run here.
             TimeoutReachedError: ``timeout`` passed; the job goes on.
         """
-        spec = build(
+        submission = self._submission(
             script,
             args=args,
             command=command,
@@ -163,8 +165,10 @@ class Client:
             gpus=gpus,
             nproc_per_node=nproc_per_node,
             per=per,
+            name=name,
+            labels=labels,
             env=env,
-            secrets=tuple(secrets or ()),
+            secrets=secrets,
             workdir=workdir,
             python=python,
             snapshot=snapshot,
@@ -176,7 +180,7 @@ class Client:
             hold=hold,
             array=array,
             parallel=parallel,
-            after=[each.id if isinstance(each, JobHandle) else each for each in after],
+            after=after,
             cpus=cpus,
             memory=memory,
             gpu_type=gpu_type,
@@ -186,10 +190,27 @@ class Client:
             exclude=exclude,
             volumes=volumes,
             checkpoint=checkpoint,
+            request_id=request_id,
+            best_effort=best_effort,
         )
-        document = JobDocument(api_version="gpuctl.io/v1", kind="Job", spec=spec)
-        submission = self._prepare(document, name=name, labels=labels, secrets=secrets, request_id=request_id, best_effort=best_effort)
         return self._accept(submission, wait=wait, timeout=timeout)
+
+    def plan(self, script: str | os.PathLike[str] | None = None, **arguments: "Unpack[JobArguments]") -> Plan:
+        """Where and when the job could run, and at which cost, as ``gpuctl submit --plan`` tells; submits nothing.
+
+        Args:
+            script: as for ``submit``.
+            arguments: those of ``submit``, all but ``wait`` and ``timeout``.
+
+        Raises:
+            InvalidInput: every wrong argument at once.
+            NotKeptHere: a promise that nothing here keeps.
+            NotAllowedError: it can never run here.
+        """
+        unknown = sorted(set(arguments) - set(JobArguments.__annotations__))
+        if unknown:
+            raise TypeError(f"Client.plan() got an unexpected keyword argument {unknown[0]!r}")
+        return self.pool.plan(self._submission(script, **arguments))
 
     def submit_file(
         self,
@@ -276,6 +297,24 @@ class Client:
     def volumes(self) -> tuple[Volume, ...]:
         """Every volume."""
         return self.pool.volumes().items
+
+    def _submission(
+        self,
+        script: str | os.PathLike[str] | None,
+        *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        best_effort: bool = False,
+        after: Sequence["str | JobHandle"] = (),
+        **described: Any,
+    ) -> Submission:
+        """What ``submit`` and ``plan`` are told, as a submission; ``described`` is what :func:`.specs.build` takes."""
+        waits = [each.id if isinstance(each, JobHandle) else each for each in after]
+        spec = build(script, secrets=tuple(secrets or ()), after=after if isinstance(after, str) else waits, **described)
+        document = JobDocument(api_version="gpuctl.io/v1", kind="Job", spec=spec)
+        return self._prepare(document, name=name, labels=labels, secrets=secrets, request_id=request_id, best_effort=best_effort)
 
     def _prepare(
         self,

@@ -2,49 +2,91 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from gpuctl.base import duration
 from gpuctl.base.errors import InvalidInput, Problem
 from gpuctl.model.spec import AfterMode, ArraySpec, Checkpoint, Dependency, JobSpec, Kind, Tier, VolumeMount
 
+if TYPE_CHECKING:
+    from gpuctl.client.handle import JobHandle
+
 Seconds = int | float | str | None
 """A duration: seconds, or text such as ``"6h"``."""
+
+
+class JobArguments(TypedDict, total=False):
+    """What describes a job in Python, by keyword: the arguments of ``Client.submit`` but for the script and how long to stay with it."""
+
+    args: Sequence[object]
+    command: Sequence[object]
+    kind: Kind | None
+    nodes: int
+    gpus: int
+    nproc_per_node: int | None
+    per: str
+    name: str | None
+    labels: Mapping[str, str] | None
+    env: Mapping[str, object] | None
+    secrets: Mapping[str, str] | None
+    workdir: str | os.PathLike[str] | None
+    python: str | None
+    snapshot: bool
+    time: Seconds
+    grace: Seconds
+    retries: int
+    requeue: bool
+    priority: int
+    hold: bool
+    array: str | range | None
+    parallel: int | None
+    after: "Sequence[str | JobHandle]"
+    cpus: float | str | None
+    memory: int | str | None
+    gpu_type: str | None
+    devices: Sequence[int]
+    cluster: str | None
+    tier: Tier
+    exclude: Sequence[str]
+    volumes: Mapping[str, str | None] | None
+    checkpoint: str | None
+    request_id: str | None
+    best_effort: bool
 
 
 def build(
     script: str | os.PathLike[str] | None,
     *,
-    args: Sequence[object],
-    command: Sequence[object],
-    kind: Kind | None,
-    nodes: int,
-    gpus: int,
-    nproc_per_node: int | None,
-    per: str,
-    env: Mapping[str, object] | None,
-    secrets: tuple[str, ...],
-    workdir: str | os.PathLike[str] | None,
-    python: str | None,
-    snapshot: bool,
-    time: Seconds,
-    grace: Seconds,
-    retries: int,
-    requeue: bool,
-    priority: int,
-    hold: bool,
-    array: str | range | None,
-    parallel: int | None,
-    after: Sequence[str],
-    cpus: float | str | None,
-    memory: int | str | None,
-    gpu_type: str | None,
-    devices: Sequence[int],
-    cluster: str | None,
-    tier: Tier,
-    exclude: Sequence[str],
-    volumes: Mapping[str, str | None] | None,
-    checkpoint: str | None,
+    args: Sequence[object] = (),
+    command: Sequence[object] = (),
+    kind: Kind | None = None,
+    nodes: int = 1,
+    gpus: int = 1,
+    nproc_per_node: int | None = None,
+    per: str = "node",
+    env: Mapping[str, object] | None = None,
+    secrets: tuple[str, ...] = (),
+    workdir: str | os.PathLike[str] | None = None,
+    python: str | None = None,
+    snapshot: bool = False,
+    time: Seconds = None,
+    grace: Seconds = None,
+    retries: int = 0,
+    requeue: bool = False,
+    priority: int = 0,
+    hold: bool = False,
+    array: str | range | None = None,
+    parallel: int | None = None,
+    after: Sequence[str] = (),
+    cpus: float | str | None = None,
+    memory: int | str | None = None,
+    gpu_type: str | None = None,
+    devices: Sequence[int] = (),
+    cluster: str | None = None,
+    tier: Tier = "any",
+    exclude: Sequence[str] = (),
+    volumes: Mapping[str, str | None] | None = None,
+    checkpoint: str | None = None,
 ) -> JobSpec:
     """The specification; what is wrong with its values is the common checker's to say.
 

@@ -1,4 +1,5 @@
 import doctest
+import inspect
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import pytest
 import gpuctl
 from gpuctl.base.errors import GpuctlError, InvalidInput, NotFinishedError, TimeoutReachedError, UnavailableError, UsageError
 from gpuctl.client import client as client_module
+from gpuctl.client.specs import JobArguments
 from gpuctl.model.job import Exit, State
 from gpuctl.model.reason import Reason
 from gpuctl.model.spec import ArraySpec, Checkpoint, Dependency, JobSpec, VolumeMount
@@ -136,6 +138,23 @@ def test_every_argument_becomes_its_field(client: gpuctl.Client) -> None:
         volumes=(VolumeMount(name="data", path="/data", read_only=True), VolumeMount(name="out")),
         checkpoint=Checkpoint(volume="out", dir="/ckpt"),
     )
+
+
+def test_a_plan_takes_what_submit_takes_and_submits_nothing(client: gpuctl.Client, cluster: FakeCluster) -> None:
+    plan = client.plan("train.py", nodes=1, gpus=2, args=["--lr", 3e-4], time="2h", name="mine", labels={"team": "vision"})
+    assert [option.cluster for option in plan.options] == ["local"]
+    assert plan.time_limit == 7200
+    assert cluster.jobs_by_id == {}
+    asked = set(inspect.signature(gpuctl.Client.submit).parameters) - {"self", "script", "wait", "timeout"}
+    assert set(JobArguments.__annotations__) == asked
+
+
+def test_a_plan_tells_every_wrong_argument(client: gpuctl.Client) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        client.plan(command=["true"], nodes=0, after="prep")
+    assert [problem.field for problem in caught.value.problems] == ["after"]
+    with pytest.raises(TypeError, match="'wait'"):
+        client.plan("train.py", wait=True)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

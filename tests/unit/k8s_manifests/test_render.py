@@ -291,7 +291,7 @@ def test_a_volume_is_mounted_once_however_often_it_is_named() -> None:
 @pytest.mark.parametrize(
     ("image", "version"),
     [
-        ("rayproject/ray:2.52.0-py312-gpu", "2.52.0"),
+        ("rayproject/ray:2.52.0-py312-cu128", "2.52.0"),
         ("registry.example:5000/team/ray:v2.60.1", "2.60.1"),
         ("team/ray:cu128-2.55.0@sha256:0", "2.55.0"),
         ("team/ray", "2.58.0"),

@@ -18,9 +18,11 @@ from gpuctl.model.spec import JobSpec
 from gpuctl.policy.placement import Placement
 
 PYTORCH_IMAGE = "pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime"
-RAY_IMAGE = "rayproject/ray:2.52.0-py312-gpu"
+RAY_IMAGE = "rayproject/ray:2.52.0-py312-cu128"
+"""The CUDA version by name, PyTorch's: ``-gpu`` is an alias of whichever Ray's release chose, 12.1 for this one (``PLATFORMS_RAY`` and
+``GPU_PLATFORM`` in ci/ray_ci/docker_container.py of ray-project/ray)."""
 PLAIN_IMAGE = "python:3.12-slim-bookworm"
-"""What jobs run in that name no image, where the profile names none either."""
+"""What jobs run in that name no image, where the profile names none either: tags that are published, and pinned."""
 
 LARGEST_SECRET = 900 << 10
 
