@@ -128,8 +128,8 @@ class Running(Frozen, frozen=True, kw_only=True):
 class OwnerSpan(Frozen, frozen=True, kw_only=True):
     """A node is ``owner``'s from ``start`` until ``until`` (None: as far as anybody looked), by ``window`` (None outside every window).
 
-    ``lends``: what stands idle, to jobs that may be stopped. How jobs make room at its end: ``policy`` as in a schedule, ``lead``,
-    ``grace`` and ``max_overrun`` in seconds (None: no limit), the name of a ``signal``.
+    ``lends``: what stands idle, to jobs that may be stopped. How jobs make room at its end: ``policy`` as in a schedule, ``notify``,
+    ``lead``, ``grace`` and ``max_overrun`` in seconds (None: no limit), the name of a ``signal``.
     """
 
     owner: str
@@ -138,6 +138,7 @@ class OwnerSpan(Frozen, frozen=True, kw_only=True):
     lends: bool = False
     window: str | None = None
     policy: str = "Evict"
+    notify: int = 2700
     lead: int = 1800
     grace: int = 600
     max_overrun: int | None = None

@@ -60,7 +60,7 @@ def edge_of(job: QueueJob, node: NodeState) -> Edge | None:
     """When the job loses the node, were it there now; None: not in sight."""
     for span, following in zip(node.spans, node.spans[1:], strict=False):
         if not admits(job, following.owner, lends=following.lends):
-            return Edge(following.start, _cut_at(span, following.start), following.owner, span)
+            return Edge(following.start, cut_at(span, following.start), following.owner, span)
     return None
 
 
@@ -101,7 +101,8 @@ def owned(node: NodeState, spans: tuple[OwnerSpan, ...], *, at: datetime) -> Nod
     return msgspec.structs.replace(node, owner=first.owner, owner_until=until, lends_idle=first.lends, spans=spans, at=at)
 
 
-def _cut_at(span: OwnerSpan, edge: datetime) -> datetime | None:
+def cut_at(span: OwnerSpan, edge: datetime) -> datetime | None:
+    """When a job that the edge ends is cut by it; None: it may go on until it ends by itself."""
     if span.policy in ("Evict", "CheckpointThenEvict"):
         return edge
     if span.policy == "RunToCompletion" and span.max_overrun is not None:

@@ -20,6 +20,19 @@ def spans(schedule: PoolSchedule, now: datetime) -> tuple[OwnerSpan, ...]:
     return tuple(_span(each, last=each is found[-1]) for each in found)
 
 
+def history(schedule: PoolSchedule, now: datetime) -> tuple[OwnerSpan, ...]:
+    """What came before ``now``, the latest first: as far back as the last change and nine days at least, 400 days at most.
+
+    The first ends at ``now`` at the latest; where the present span began earlier, the first is its own past.
+    """
+    found: list[Interval] = []
+    for reach in _REACHES:
+        found = list(intervals(schedule, now - reach, now))
+        if len(found) > 1:
+            break
+    return tuple(_span(each, last=False) for each in reversed(found))
+
+
 def _span(interval: Interval, *, last: bool) -> OwnerSpan:
     window = interval.window
     drain = window.drain if window is not None else Drain()
@@ -30,6 +43,7 @@ def _span(interval: Interval, *, last: bool) -> OwnerSpan:
         lends=interval.lends,
         window=window.name if window is not None else None,
         policy=drain.policy,
+        notify=duration.parse(drain.notify),
         lead=duration.parse(drain.lead),
         grace=duration.parse(drain.grace),
         max_overrun=duration.parse(drain.max_overrun) if drain.max_overrun is not None else None,
