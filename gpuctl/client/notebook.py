@@ -37,7 +37,7 @@ def _cells(job: Job) -> tuple[str, ...]:
     elapsed = duration.short(clock.elapsed(job.started_at, job.ended_at or clock.now())) if job.started_at else ""
     return (
         job.name,
-        job.state.value,
+        "?" if "state" in job.unknown else job.state.value,
         str(job.spec.total_gpus),
         job.where or "",
         elapsed,

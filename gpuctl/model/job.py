@@ -178,6 +178,9 @@ class Job(Fact, frozen=True, kw_only=True):
     """The id of the job this is a rerun of."""
     placement: tuple[PlanOption, ...] = ()
     """Where it could have gone at submit, the chosen place first; empty where there was no choice. Lists leave it out."""
+    unknown: tuple[str, ...] = ()
+    """Fields (by their names on the wire) that nobody can tell now, because its cluster does not answer: they are as they were last seen,
+    tables show ``?`` for them and machine formats leave them out."""
 
     @property
     def final(self) -> bool:

@@ -91,8 +91,13 @@ class DirectPool:
         return cluster.render(choice.submission)
 
     def jobs(self, query: JobQuery) -> Listing[Job]:
-        """Matching jobs of every cluster, unfinished first, then newest first."""
-        return self._saw(listings.jobs(self.members, query))
+        """Matching jobs of every cluster, unfinished first, then newest first; of those that do not answer what my own record knows."""
+        listing = self._saw(listings.jobs(self.members, query))
+        if not listing.incomplete or self._record is None:
+            return listing
+        from gpuctl.pool import remembering
+
+        return remembering.greyed(listing, query, self._record)
 
     def history(self, query: JobQuery) -> Listing[Job]:
         """What I ran, newest first."""

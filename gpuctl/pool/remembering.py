@@ -1,9 +1,10 @@
-"""What I ran: what the clusters still know, and what my own record remembers of the jobs that they have forgotten."""
+"""What I ran: what the clusters still know, and what my own record remembers of the jobs that they have forgotten or cannot tell of."""
 
 from collections.abc import Mapping
 
 import msgspec
 
+from gpuctl.base import clock
 from gpuctl.base.errors import NotFoundError
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Job, State
@@ -31,6 +32,37 @@ def history(members: Members, query: JobQuery, *, user: str, record: Record | No
     return Listing(items=tuple(found[: query.limit]), incomplete=listing.incomplete)
 
 
+def greyed(listing: Listing[Job], query: JobQuery, record: Record) -> Listing[Job]:
+    """The listing with my own jobs of the clusters that could not be read, as the record knows them.
+
+    What has ended stays as it ended; of the others nobody knows the state now. A person who asked for states gets those that were in
+    one of them when they were last seen.
+    """
+    present = {job.id for job in listing.items}
+    away = [_away(job, listing.incomplete) for job in record.jobs().values() if job.cluster in listing.incomplete and job.id not in present]
+    found = [job for job in away if matches(job, query) and not _long_ago(job, query)]
+    if not found:
+        return listing
+    ordered = sorted((*listing.items, *found), key=lambda job: (job.final, -job.submitted_at.timestamp(), job.id))
+    return Listing(items=tuple(ordered[: query.limit]), incomplete=listing.incomplete)
+
+
+def _long_ago(job: Job, query: JobQuery) -> bool:
+    return (
+        query.recent_seconds is not None
+        and job.final
+        and clock.elapsed(job.ended_at or job.submitted_at, clock.now()) > query.recent_seconds
+    )
+
+
+def _away(job: Job, incomplete: Mapping[str, str]) -> Job:
+    """A job of a cluster that could not be read."""
+    why = incomplete.get(job.cluster or "")
+    if why is None or job.final:
+        return job
+    return msgspec.structs.replace(job, unknown=("state",), reason=Reason(code="unreachable", sentence=why, what="wait"))
+
+
 def forgotten(members: Members, ref: str | None, record: Record, error: NotFoundError) -> Job:
     """The job that no cluster knows any more, from the record.
 
@@ -55,6 +87,6 @@ def lost(job: Job, incomplete: Mapping[str, str], members: Members) -> Job:
     """A job as it was last seen. One that had not ended and that its cluster, which answers, does not know any more, is lost."""
     known = {member.name for member in members.all}
     if job.final or job.cluster in incomplete or job.cluster not in known:
-        return job
+        return _away(job, incomplete)
     sentence = f"{job.cluster} does not know it any more; it was {job.state.value} when it was last seen"
     return msgspec.structs.replace(job, state=State.LOST, reason=Reason(code="lost", sentence=sentence, what="escalate"))

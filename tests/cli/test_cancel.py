@@ -88,8 +88,10 @@ def test_a_pattern_that_matches_nothing(run: Any) -> None:
 
 
 def test_a_cluster_that_cannot_be_read_is_told(run: Any) -> None:
-    pool = RecordingPool([make_job()], incomplete={"res-a": "timed out"})
-    assert "note: res-a could not be read, its jobs are left alone: timed out\n" in run(pool, "cancel", "--name", "t*", "-y").err
+    pool = RecordingPool([make_job(), make_job("train-gone", unknown=("state",))], incomplete={"res-a": "timed out"})
+    outcome = run(pool, "cancel", "--name", "t*", "-y")
+    assert "note: res-a could not be read, its jobs are left alone: timed out\n" in outcome.err
+    assert outcome.out == "job/train-k3f9\n"
 
 
 def test_formats(run: Any) -> None:

@@ -52,6 +52,24 @@ def test_formats_for_programs(run: Any, snapshot: Any, form: str) -> None:
     assert outcome.out == snapshot
 
 
+AWAY = {"unknown": ("state",), "cluster": "res-a", "reason": Reason(code="unreachable", sentence="connect timed out", what="wait")}
+
+
+def test_a_job_on_a_cluster_that_is_away_is_a_grey_row(run: Any) -> None:
+    away = make_job("gone-k3f9", state=State.RUNNING, started_at=ago(hours=1), where=None, **AWAY)
+    pool = RecordingPool([make_job(), away], incomplete={"res-a": "connect timed out"})
+    outcome = run(pool, "jobs", "--no-headers")
+    assert (outcome.code, outcome.err) == (0, "note: res-a could not be read: connect timed out\n")
+    row = next(line.split() for line in outcome.out.splitlines() if line.startswith("gone"))
+    assert (row[1], row[3], row[4], row[-1]) == ("?", "res-a", "?", "unreachable")
+    assert "\x1b[2m?" in run(pool, "jobs", tty=True, color=True).out
+    (known, unknown) = json.loads(run(pool, "jobs", "-o", "json").out)["items"]
+    assert ("state" in known, "unknown" in known) == (True, False)
+    assert ("state" in unknown, unknown["unknown"], unknown["reason"]["code"]) == (False, ["state"], "unreachable")
+    assert run(pool, "jobs", "-o", "jsonpath=.items[*].state").out == f"{known['state']}\n"
+    assert run(pool, "jobs", "--sort", "state").out.splitlines()[-1].startswith("gone")
+
+
 def test_an_empty_list(run: Any) -> None:
     table = run(RecordingPool(), "jobs")
     assert (table.code, table.out) == (0, "")

@@ -41,6 +41,17 @@ def test_nothing_there(run: Any) -> None:
     assert away.code == 7  # it may be there
 
 
+def test_a_cluster_that_is_away_is_one_grey_row(run: Any) -> None:
+    pool = volumes(incomplete={"res-b": "timed out"})
+    outcome = run(pool, "volumes", tty=True, color=True)
+    row = next(line for line in outcome.out.splitlines() if "res-b" in line)
+    assert row.startswith("\x1b[2m?")
+    assert (outcome.code, outcome.err) == (0, "note: res-b could not be read: timed out\n")
+    assert "res-b" not in run(pool, "volumes", "-o", "name").out
+    machine = json.loads(run(pool, "volumes", "-o", "json").out)
+    assert (machine["incomplete"], "res-b" in str(machine["items"])) == (["res-b"], False)
+
+
 def test_create(run: Any) -> None:
     pool = volumes()
     outcome = run(pool, "volumes", "create", "new", "--size", "100Gi", "--access", "rwo", "--storage-class", "nvme", "--cluster", "res-a")

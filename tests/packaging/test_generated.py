@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from gpuctl.cli.commands import TABLE
@@ -153,6 +154,12 @@ def test_what_is_printed_is_as_the_schema_says(kind: str, outputs: jsonschema.Dr
     outputs.validate(json.loads(document.json_text(document.listing([EXAMPLES[kind]], kind, {"res-a": "no answer"}))))
     with pytest.raises(jsonschema.ValidationError):
         outputs.validate(printed | {"apiVersion": "gpuctl.io/v2"})
+
+
+def test_a_job_whose_state_nobody_knows_is_as_the_schema_says(outputs: jsonschema.Draft202012Validator) -> None:
+    printed = json.loads(document.json_text(document.of(msgspec.structs.replace(JOB, unknown=("state",)), "Job")))
+    assert "state" not in printed
+    outputs.validate(printed)
 
 
 def test_the_schema_of_outputs_allows_keys_of_a_newer_gpuctl(outputs: jsonschema.Draft202012Validator) -> None:

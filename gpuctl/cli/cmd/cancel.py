@@ -59,7 +59,7 @@ def run(
     listing = session.pool.jobs(query)
     for cluster, reason in listing.incomplete.items():
         session.say(f"note: {cluster} could not be read, its jobs are left alone: {reason}")
-    found = [job for job in listing.items if not job.final]
+    found = [job for job in listing.items if not job.final and not job.unknown]
     if not found:
         session.say("no unfinished job matches")
         return acted.result()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gpuctl.cli import asking, watching
+from gpuctl.cli import asking, unread, watching
 from gpuctl.cli.out.columns import quota as columns
 from gpuctl.cli.out.order import ordered
 from gpuctl.cli.result import Result, Rows
@@ -44,9 +44,10 @@ def run(
             for row in listing.items
             if cluster in (None, row.cluster) and (team is None or row.team in (None, team)) and tier in (None, row.tier or "reserved")
         ]
+        away = unread.away(session, listing, {row.cluster for row in listing.items}, cluster=cluster)
         return Rows(
             kind="Quota",
-            items=ordered(rows, columns.COLUMNS, sort, session.context()),
+            items=[*ordered(rows, columns.COLUMNS, sort, session.context()), *(columns.unread(name) for name, _ in away)],
             columns=columns.COLUMNS,
             name=columns.name,
             empty="no quotas, and no GPUs",

@@ -8,7 +8,7 @@ import typer
 from gpuctl.base import names
 from gpuctl.base.errors import ConflictError, InvalidInput, NotFoundError, Problem, UnavailableError, UsageError, nearest
 from gpuctl.base.exitcodes import ExitCode
-from gpuctl.cli import asking, remembered
+from gpuctl.cli import asking, remembered, unread
 from gpuctl.cli.out.columns import cells
 from gpuctl.cli.out.columns import volume as columns
 from gpuctl.cli.out.jobtext import when
@@ -45,7 +45,10 @@ def show_all(session: Session, sort: asking.Sort = None) -> Result:
     remembered.remember(session, "volumes", (volume.name for volume in listing.items))
     return Rows(
         kind="Volume",
-        items=ordered(listing.items, columns.COLUMNS, sort, session.context()),
+        items=[
+            *ordered(listing.items, columns.COLUMNS, sort, session.context()),
+            *(columns.unread(name) for name, _ in unread.away(session, listing, {volume.home for volume in listing.items})),
+        ],
         columns=columns.COLUMNS,
         name=columns.name,
         empty="no volumes; gpuctl volumes create NAME makes one",

@@ -23,6 +23,9 @@ KINDS: dict[str, type] = {
 }
 """The ``kind`` of a printed object to the value behind it. What a single verb prints of its own (a version, a check) is not promised."""
 
+_MAY_BE_UNKNOWN = {("Job", "state")}
+"""What a value always has and a printed object lacks where ``unknown`` names it."""
+
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -53,7 +56,8 @@ def outputs() -> dict[str, Any]:
 def _object(kind: str, body: dict[str, Any]) -> dict[str, Any]:
     properties = dict(body["properties"])
     own_kind = properties.pop("kind", None)  # `kind` is the document's: a value's own is printed as `type`
-    required = ["type" if name == "kind" else name for name in body.get("required", [])]
+    known = [name for name in body.get("required", []) if (kind, name) not in _MAY_BE_UNKNOWN]
+    required = ["type" if name == "kind" else name for name in known]
     return {
         "title": kind,
         "type": "object",

@@ -24,6 +24,8 @@ def of(item: Any, kind: str) -> dict[str, Any]:
     inner = body.pop("kind", None)
     if inner is not None and inner != kind:
         body = {"type": inner, **body}
+    for field in body.get("unknown", ()):  # as it was last seen is not as it is
+        body.pop(field, None)
     return {"apiVersion": API_VERSION, "kind": kind, **body}
 
 

@@ -20,7 +20,9 @@ Output formats (-o, --output), the same on every command that lists or shows
   --no-headers      leaves out the header line of tables and csv
 
 What could not be read is never shown as zero: tables say ?, JSON leaves the
-value out and names the clusters under "incomplete".
+value out and names the clusters under "incomplete". A job of mine on a cluster
+that does not answer is a row all the same; its "unknown" names the fields that
+are left out ("state").
 
 Examples
   gpuctl jobs -o name | xargs gpuctl cancel

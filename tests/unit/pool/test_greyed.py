@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from gpuctl.base.errors import AuthError, InvalidInput, NotAllowedError, Problem, UnavailableError
 from gpuctl.model.ask import JobQuery
+from gpuctl.model.job import State
 from gpuctl.pool.broken import BrokenCluster
 from gpuctl.pool.direct import DirectPool
 from gpuctl.pool.members import Member, Members
@@ -67,6 +69,66 @@ def test_a_cluster_in_trouble_is_named_and_the_others_are_there(verb: str, troub
     assert list(listing.incomplete) == ["bad"]  # type: ignore[attr-defined]
     if verb not in {"volumes", "top"}:  # there is nothing of these
         assert listing.items  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def remembered(tmp_path: Path) -> tuple[DirectPool, FakeCluster]:
+    """A pool whose ``bad`` cluster went away after it got a job that waits and one that ended."""
+    bad, good = stateless("bad"), stateless("good")
+    pool = fake_pool(bad, good, record_at=tmp_path)
+    pool.submit(submission("waits", cluster="bad", time="1h"))
+    pool.submit(submission("elsewhere", cluster="good"))
+    ended = pool.submit(submission("ended", cluster="bad")).job
+    bad.start(ended.name)
+    bad.finish(ended.name)
+    pool.jobs(JobQuery())
+    bad.trouble = UnavailableError("cannot reach bad", cause="connection refused")
+    return pool, bad
+
+
+def states(pool: DirectPool, query: JobQuery) -> dict[str, tuple[str, tuple[str, ...]]]:
+    return {job.base_name: (job.state.value, job.unknown) for job in pool.jobs(query).items}
+
+
+def test_my_jobs_on_a_cluster_that_is_away_are_listed_as_unknown(remembered: tuple[DirectPool, FakeCluster]) -> None:
+    pool, bad = remembered
+    listing = pool.jobs(JobQuery())
+    rows = {job.base_name: job for job in listing.items}
+    assert set(rows) == {"waits", "elsewhere", "ended"}
+    assert (rows["waits"].unknown, rows["elsewhere"].unknown, rows["ended"].unknown) == (("state",), (), ())
+    assert rows["ended"].state.value == "succeeded"  # what has ended stays so
+    reason = rows["waits"].reason
+    assert reason is not None
+    assert (reason.code, reason.sentence) == ("unreachable", "cannot reach bad (connection refused)")
+    assert list(listing.incomplete) == ["bad"]
+    assert [(job.base_name, job.unknown) for job in pool.history(JobQuery()).items if job.cluster == "bad"] == [
+        ("ended", ()),
+        ("waits", ("state",)),
+    ]
+    with pytest.raises(UnavailableError):
+        pool.job(rows["waits"].name)
+    bad.trouble = None
+    assert states(pool, JobQuery())["waits"] == ("queued", ())
+
+
+def test_what_is_asked_for_narrows_the_unknown_ones_too(remembered: tuple[DirectPool, FakeCluster]) -> None:
+    pool, _ = remembered
+    assert set(states(pool, JobQuery(name="w*"))) == {"waits"}
+    assert states(pool, JobQuery(user="bert")) == {}
+    assert set(states(pool, JobQuery(states=frozenset({State.SUCCEEDED})))) == {"ended"}
+    assert set(states(pool, JobQuery(recent_seconds=10**10))) == {"waits", "elsewhere", "ended"}
+    assert set(states(pool, JobQuery(recent_seconds=0))) == {"waits", "elsewhere"}
+    assert len(pool.jobs(JobQuery(limit=2)).items) == 2
+
+
+def test_a_job_that_another_context_shows_is_known(tmp_path: Path) -> None:
+    first, second = stateless("first"), stateless("second")
+    pool = fake_pool(first, second, record_at=tmp_path)
+    job = pool.submit(submission("train", cluster="first")).job
+    second.jobs_by_id, second.submissions = first.jobs_by_id, first.submissions
+    first.trouble = UnavailableError("cannot reach first")
+    (row,) = pool.jobs(JobQuery()).items
+    assert (row.id, row.unknown) == (job.id, ())
 
 
 def test_slow_clusters_are_asked_at_once_and_not_one_after_the_other() -> None:

@@ -62,7 +62,22 @@ def shape(spec: JobSpec) -> str:
     return f"{spec.nodes}x{spec.gpus}"
 
 
+def state_text(job: Job) -> str:
+    """Its state; ``?`` where its cluster does not answer."""
+    return cells.UNKNOWN if _away(job) else job.state.value
+
+
+def _away(job: Job) -> bool:
+    return "state" in job.unknown
+
+
+def _grey(job: Job) -> str | None:
+    return "faint" if _away(job) else None
+
+
 def _elapsed_cell(job: Job, context: Context) -> str:
+    if _away(job):
+        return cells.UNKNOWN
     if job.started_at is None:
         return cells.UNKNOWN if job.state is State.RUNNING else cells.ABSENT
     ran = elapsed(job, context)
@@ -70,6 +85,8 @@ def _elapsed_cell(job: Job, context: Context) -> str:
 
 
 def _left_cell(job: Job, context: Context) -> str:
+    if _away(job):
+        return cells.UNKNOWN if job.spec.time is not None else cells.ABSENT
     rest = left(job, context)
     if rest is None and job.state.active and job.spec.time is not None:
         return cells.UNKNOWN
@@ -79,7 +96,7 @@ def _left_cell(job: Job, context: Context) -> str:
 def _where(job: Job) -> str:
     if job.where is not None:
         return job.where
-    if job.tasks is not None and job.cluster is not None:  # its tasks have a place each
+    if (job.tasks is not None or _away(job)) and job.cluster is not None:  # its tasks have a place each
         return job.cluster
     return cells.UNKNOWN if job.state.active else cells.ABSENT
 
@@ -101,6 +118,8 @@ _BARE = ("exit-code", "signal")
 
 
 def _reason(job: Job) -> str:
+    if _away(job) and job.reason is not None:
+        return job.reason.code
     progress = _progress(job)
     if progress is not None:
         return f"{progress}, {job.reason.code}" if job.reason is not None and job.state is State.QUEUED else progress
@@ -125,16 +144,16 @@ def _user(job: Job) -> str:
 
 
 def _state_key(job: Any, _: Context) -> int:
-    return _ORDER[job.state]
+    return len(_ORDER) if _away(job) else _ORDER[job.state]
 
 
-NAME = Column(name="NAME", cell=lambda job, _: job.name, tail=True)
-STATE = Column(name="STATE", cell=lambda job, _: job.state.value, style=lambda job: _STYLE[job.state], key=_state_key)
-GPUS = Column(name="GPUS", cell=lambda job, _: str(job.spec.total_gpus), right=True, key=lambda job, _: job.spec.total_gpus)
-WHERE = Column(name="WHERE", cell=lambda job, _: _where(job), shrink=True)
-ELAPSED = Column(name="ELAPSED", cell=_elapsed_cell, right=True, key=elapsed)
-LEFT = Column(name="LEFT", cell=_left_cell, right=True, key=left)
-REASON = Column(name="REASON", cell=lambda job, _: _reason(job), shrink=True)
+NAME = Column(name="NAME", cell=lambda job, _: job.name, tail=True, style=_grey)
+STATE = Column(name="STATE", cell=lambda job, _: state_text(job), style=lambda job: _grey(job) or _STYLE[job.state], key=_state_key)
+GPUS = Column(name="GPUS", cell=lambda job, _: str(job.spec.total_gpus), right=True, key=lambda job, _: job.spec.total_gpus, style=_grey)
+WHERE = Column(name="WHERE", cell=lambda job, _: _where(job), shrink=True, style=_grey)
+ELAPSED = Column(name="ELAPSED", cell=_elapsed_cell, right=True, key=elapsed, style=_grey)
+LEFT = Column(name="LEFT", cell=_left_cell, right=True, key=left, style=_grey)
+REASON = Column(name="REASON", cell=lambda job, _: _reason(job), shrink=True, style=_grey)
 SUBMITTED = Column(name="SUBMITTED", cell=lambda job, context: cells.instant(job.submitted_at, context), key=_submitted, wide=True)
 EXIT = Column(name="EXIT", cell=lambda job, _: exit_text(job.exit), key=lambda job, _: job.exit.status if job.exit else None, wide=True)
 

@@ -10,14 +10,31 @@ def name(row: Quota) -> str:
     return f"quota/{row.cluster}/{row.name}" + (f"/{row.gpu_type}" if row.gpu_type else "")
 
 
+_AWAY = "unread"
+
+
+def unread(cluster: str) -> Quota:
+    """The one row of a cluster whose quotas could not be read."""
+    return Quota(cluster=cluster, name=cells.UNKNOWN, source=_AWAY)
+
+
+def _grey(row: Quota) -> str | None:
+    return "faint" if row.source == _AWAY else None
+
+
+def _fact(row: Quota, value: str | None) -> str:
+    """A word that a quota may lack; of a quota that could not be read nobody can say whether it does."""
+    return cells.UNKNOWN if row.source == _AWAY else cells.present(value)
+
+
 def _name(row: Quota) -> str:
     return cells.ABSENT if row.source == DEVICES else row.name
 
 
 def _team(row: Quota) -> str:
     """Whose it is; where nobody says, what holds it, in parentheses."""
-    if row.team is not None:
-        return row.team
+    if row.team is not None or row.source == _AWAY:
+        return cells.known(row.team)
     return cells.ABSENT if row.source == DEVICES else f"({row.name})"
 
 
@@ -38,10 +55,10 @@ def _shape(size: int) -> Column:
 
 
 COLUMNS = (
-    Column(name="CLUSTER", cell=lambda row, _: row.cluster, shrink=True),
-    Column(name="TIER", cell=lambda row, _: cells.present(row.tier)),
-    Column(name="TEAM", cell=lambda row, _: _team(row), shrink=True),
-    Column(name="TYPE", cell=lambda row, _: cells.present(row.gpu_type), shrink=True),
+    Column(name="CLUSTER", cell=lambda row, _: row.cluster, shrink=True, style=_grey),
+    Column(name="TIER", cell=lambda row, _: _fact(row, row.tier), style=_grey),
+    Column(name="TEAM", cell=lambda row, _: _team(row), shrink=True, style=_grey),
+    Column(name="TYPE", cell=lambda row, _: _fact(row, row.gpu_type), shrink=True, style=_grey),
     Column(name="QUOTA", cell=lambda row, _: cells.known(row.nominal), right=True, key=lambda row, _: row.nominal),
     Column(name="USED", cell=lambda row, _: cells.known(row.used), right=True, key=lambda row, _: row.used),
     Column(name="OVER", cell=lambda row, _: _borrowed(row), right=True, key=lambda row, _: row.borrowed),

@@ -15,19 +15,37 @@ def file_name(entry: VolumeFile) -> str:
     return entry.path
 
 
+def unread(cluster: str) -> Volume:
+    """The one row of a cluster whose volumes could not be read."""
+    return Volume(name=cells.UNKNOWN, home=cluster, phase=cells.UNKNOWN, access=cells.UNKNOWN)
+
+
+def _away(volume: Volume) -> bool:
+    return volume.name == cells.UNKNOWN
+
+
+def _grey(volume: Volume) -> str | None:
+    return "faint" if _away(volume) else None
+
+
+def _absent(volume: Volume) -> str:
+    """The cell of something that it does not have, or nobody could read whether it has."""
+    return cells.UNKNOWN if _away(volume) else cells.ABSENT
+
+
 COLUMNS = (
-    Column(name="NAME", cell=lambda volume, _: volume.name),
-    Column(name="HOME", cell=lambda volume, _: volume.home),
-    Column(name="PHASE", cell=lambda volume, _: volume.phase),
+    Column(name="NAME", cell=lambda volume, _: volume.name, style=_grey),
+    Column(name="HOME", cell=lambda volume, _: volume.home, style=_grey),
+    Column(name="PHASE", cell=lambda volume, _: volume.phase, style=_grey),
     Column(
         name="SIZE",
-        cell=lambda volume, _: cells.memory(volume.size) if volume.size is not None else cells.ABSENT,
+        cell=lambda volume, _: cells.memory(volume.size) if volume.size is not None else _absent(volume),
         right=True,
         key=lambda volume, _: volume.size,
     ),
     Column(name="USED", cell=lambda volume, _: cells.memory(volume.used), right=True, key=lambda volume, _: volume.used),
     Column(name="ACCESS", cell=lambda volume, _: volume.access),
-    Column(name="MOUNTED-BY", cell=lambda volume, _: ",".join(volume.mounted_by) or cells.ABSENT, shrink=True),
+    Column(name="MOUNTED-BY", cell=lambda volume, _: ",".join(volume.mounted_by) or _absent(volume), shrink=True),
     Column(name="CLASS", cell=lambda volume, _: cells.present(volume.storage_class), wide=True),
     Column(
         name="CREATED",
