@@ -4,11 +4,13 @@
 function __gpuctl_verbs
     switch $argv[1]
         case ''
-            echo 'submit run shell rerun jobs job logs why top history diff wait cancel update exec cp port-forward nodes clusters quota windows usage volumes profile config doctor completion version help'
+            echo 'submit run shell rerun jobs job logs why top history diff wait cancel update exec cp port-forward nodes clusters quota windows usage volumes controller profile config doctor completion version help'
         case 'windows'
             echo 'list show check'
         case 'volumes'
             echo 'list create show delete put get files'
+        case 'controller'
+            echo 'crds'
         case 'profile'
             echo 'list show use add remove'
         case 'config'
@@ -84,6 +86,8 @@ function __gpuctl_valued
             echo '--cluster -o --output --profile --request-timeout'
         case 'volumes files'
             echo '--cluster --sort -o --output --profile --request-timeout'
+        case 'controller crds'
+            echo '-o --output --profile --request-timeout'
         case 'profile'
             echo '-o --output --profile --request-timeout'
         case 'profile list'
@@ -849,6 +853,19 @@ complete -c gpuctl -n '__gpuctl_here "volumes files"' -l no-color -d 'No colour.
 complete -c gpuctl -n '__gpuctl_here "volumes files"' -s h -l help -d 'Show this help and exit.'
 complete -c gpuctl -n '__gpuctl_argument "volumes files" 0 0' -a '(__gpuctl_names volumes)'
 
+# controller
+complete -c gpuctl -n '__gpuctl_argument "" 0 0' -a 'controller' -d 'What the platform runs in a cluster.'
+complete -c gpuctl -n '__gpuctl_argument "controller" 0 0' -a 'crds' -d 'Print the definition of the kind PoolSchedule, for kubectl apply -f -.'
+complete -c gpuctl -n '__gpuctl_here "controller"' -s h -l help -d 'Show this help and exit.'
+complete -c gpuctl -n '__gpuctl_here "controller crds"' -s o -l output -x -a 'table wide json yaml name csv jsonpath= columns=' -d 'table, wide, json, yaml, name, csv, jsonpath=EXPR or columns=a,b.'
+complete -c gpuctl -n '__gpuctl_here "controller crds"' -l no-headers -d 'Leave out the header line of tables and csv.'
+complete -c gpuctl -n '__gpuctl_here "controller crds"' -l profile -x -a '(__gpuctl_names profiles)' -d 'Use this profile instead of the current one.'
+complete -c gpuctl -n '__gpuctl_here "controller crds"' -l request-timeout -x -d 'Give up a single request after so long (10s).'
+complete -c gpuctl -n '__gpuctl_here "controller crds"' -s q -l quiet -d 'Say less on stderr.'
+complete -c gpuctl -n '__gpuctl_here "controller crds"' -s v -l verbose -d 'Say more; twice: requests; thrice: all.'
+complete -c gpuctl -n '__gpuctl_here "controller crds"' -l no-color -d 'No colour.'
+complete -c gpuctl -n '__gpuctl_here "controller crds"' -s h -l help -d 'Show this help and exit.'
+
 # profile
 complete -c gpuctl -n '__gpuctl_argument "" 0 0' -a 'profile' -d 'Manage profiles.'
 complete -c gpuctl -n '__gpuctl_argument "profile" 0 0' -a 'list' -d 'List the profiles; * marks the one in use.'
@@ -990,4 +1007,4 @@ complete -c gpuctl -n '__gpuctl_here "help"' -s q -l quiet -d 'Say less on stder
 complete -c gpuctl -n '__gpuctl_here "help"' -s v -l verbose -d 'Say more; twice: requests; thrice: all.'
 complete -c gpuctl -n '__gpuctl_here "help"' -l no-color -d 'No colour.'
 complete -c gpuctl -n '__gpuctl_here "help"' -s h -l help -d 'Show this help and exit.'
-complete -c gpuctl -n '__gpuctl_argument "help" 0 1000' -a 'submit run shell rerun jobs job logs why top history diff wait cancel update exec cp port-forward nodes clusters quota windows usage volumes profile config doctor completion version help slurm exit-codes formats environment'
+complete -c gpuctl -n '__gpuctl_argument "help" 0 1000' -a 'submit run shell rerun jobs job logs why top history diff wait cancel update exec cp port-forward nodes clusters quota windows usage volumes controller profile config doctor completion version help slurm exit-codes formats environment'

@@ -6,8 +6,12 @@ A bare number is refused because Slurm reads it as minutes and everybody else as
 import re
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_WORDS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z")
-_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)\Z")
+_WORDS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?\Z", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)\Z", re.ASCII)
+_BLANK = " \t\n\f\r"
+
+PATTERN = r"^\s*(\d+d(\d+h)?(\d+m)?(\d+s)?|\d+h(\d+m)?(\d+s)?|\d+m(\d+s)?|\d+s|(\d+-)?\d+:[0-5]\d:[0-5]\d)\s*$"
+r"""What :func:`parse` reads, as a regular expression of RE2 (whose \s is these blanks), for whoever cannot call it."""
 
 ALLOWED = "6h, 1d12h, 90m, 30s, D-HH:MM:SS or HH:MM:SS"
 
@@ -18,7 +22,7 @@ def parse(text: str) -> int:
     Raises:
         ValueError: the text is no duration; the message says why.
     """
-    stripped = text.strip()
+    stripped = text.strip(_BLANK)
     if stripped.isdigit():
         raise ValueError(f"a bare number has no unit: write {stripped}m or {stripped}s")
     match = _WORDS.match(stripped)

@@ -24,7 +24,7 @@ class Entry:
         return verb.command(name)
 
 
-_RUN, _LOOK, _ACT, _POOL, _SET = "Run", "Look", "Act", "Pool", "Set up"
+_RUN, _LOOK, _ACT, _POOL, _PLATFORM, _SET = "Run", "Look", "Act", "Pool", "Platform", "Set up"
 
 TABLE: dict[str, Entry] = {
     "submit": Entry("gpuctl.cli.cmd.submit", "Submit a job; prints job/NAME.", _RUN),
@@ -50,6 +50,7 @@ TABLE: dict[str, Entry] = {
     "windows": Entry("gpuctl.cli.cmd.windows", "Show whose the nodes are, and when.", _POOL),
     "usage": Entry("gpuctl.cli.cmd.usage", "Sum up GPU-hours.", _POOL),
     "volumes": Entry("gpuctl.cli.cmd.volumes", "Manage volumes.", _POOL),
+    "controller": Entry("gpuctl.cli.cmd.controller", "What the platform runs in a cluster.", _PLATFORM),
     "profile": Entry("gpuctl.cli.cmd.profile", "Manage profiles.", _SET),
     "config": Entry("gpuctl.cli.cmd.config", "Explain settings.", _SET),
     "doctor": Entry("gpuctl.cli.cmd.doctor", "Check this machine and the pool.", _SET),

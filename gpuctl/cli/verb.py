@@ -79,11 +79,11 @@ class Verb:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Noun:
-    """A noun with verbs (``gpuctl volumes create``). ``default`` is what the noun alone does."""
+    """A noun with verbs (``gpuctl volumes create``). ``default`` is what the noun alone does; None: it prints its help."""
 
     help: str
     verbs: Mapping[str, Verb]
-    default: str
+    default: str | None
 
     def command(self, name: str) -> TyperGroup:
         """The parser of this noun."""
@@ -92,6 +92,7 @@ class Noun:
             name=name,
             help=self.help,
             commands=dict(commands),
+            no_args_is_help=self.default is None,
             rich_markup_mode=None,
             context_settings={"help_option_names": ["-h", "--help"]},
             subcommand_metavar="[VERB] [ARGS]...",
@@ -132,12 +133,12 @@ class KnowingGroup(TyperGroup):
 class DefaultGroup(KnowingGroup):
     """A group that runs its default verb when the first word names none of its verbs."""
 
-    default = "list"
+    default: str | None = "list"
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the default verb in front where no verb was named (a bare ``--help`` stays the group's own)."""
         wants_help = bool(args) and args[0] in {"-h", "--help"}
-        if not wants_help and (not args or (args[0] not in self.commands and args[0].startswith("-"))):
+        if self.default is not None and not wants_help and (not args or (args[0] not in self.commands and args[0].startswith("-"))):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 

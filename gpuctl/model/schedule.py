@@ -21,11 +21,21 @@ SCHEDULE_VERSION = "gpuctl.io/v1alpha1"
 LONGEST_WINDOW = 7 * 86400
 """Seconds that one window may stay open."""
 
+MOST_WINDOWS = 50
+MOST_EXCEPTIONS = 128
+"""What a schedule may have of each: an API server only takes rules whose cost it can tell beforehand."""
+
 DrainPolicy = Literal["Evict", "RunToCompletion", "CheckpointThenEvict", "Never"]
 
 
 class NodePool(Value, frozen=True, kw_only=True):
-    """Which nodes: of these clusters (empty: every one), with these labels (empty: all), and only ``count`` of them (None: all)."""
+    """Which nodes.
+
+    Attributes:
+        clusters: only nodes of these clusters; every cluster's without it.
+        node_selector: labels that a node must have, all of them.
+        count: only so many of these nodes in each cluster, always the same ones while they are there; all of them without it.
+    """
 
     clusters: tuple[str, ...] = ()
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
@@ -40,7 +50,9 @@ class Drain(Value, frozen=True, kw_only=True):
         lead: so long before the end nothing starts any more that would be cut.
         grace: the most that a job gets between SIGTERM and the end, where it has asked for no less.
         policy: ``Evict`` ends what is left at the end; ``CheckpointThenEvict`` sends ``signal`` to the ranks ``grace`` before; with
-            ``RunToCompletion`` jobs may go on for ``max_overrun`` (None: until they end); with ``Never`` they are left alone.
+            ``RunToCompletion`` jobs may go on for ``max_overrun``; with ``Never`` they are left alone.
+        max_overrun: so long after the end jobs may go on; until they end without it. Only with RunToCompletion.
+        signal: that the ranks get, such as USR1. Only with CheckpointThenEvict, which needs one.
     """
 
     notify: str = "45m"
@@ -52,7 +64,11 @@ class Drain(Value, frozen=True, kw_only=True):
 
 
 class Borrow(Value, frozen=True, kw_only=True):
-    """``idle``: while the window is open, others may use nodes of it that stand idle, for jobs that may be stopped (``--requeue``)."""
+    """Whether others may use what the owner does not.
+
+    Attributes:
+        idle: while the window is open, others may use nodes of it that stand idle, for jobs that may be stopped (``--requeue``).
+    """
 
     idle: bool = False
 
@@ -61,6 +77,16 @@ class Window(Value, frozen=True, kw_only=True):
     """A span of time that comes again, and whose the nodes are in it: from ``start`` (cron) to ``end`` (cron), or for ``duration``.
 
     Where several are open the highest ``priority`` owns.
+
+    Attributes:
+        name: of its own within the schedule, a DNS label.
+        owner: the team whose the nodes are while it is open, a DNS label.
+        start: cron of five fields (minute, hour, day, month, weekday) on the wall clock of the schedule's zone.
+        end: cron at which it ends. Give this or ``duration``.
+        duration: elapsed time that it stays open, such as 8h; at most 7 days.
+        priority: the highest of several open windows owns; windows of one priority may not overlap.
+        drain: how its jobs make room at its end.
+        borrow: whether others may use what its owner does not.
     """
 
     PLACEHOLDERS: ClassVar[Mapping[str, Any]] = {"name": "", "owner": "", "start": ""}
@@ -81,7 +107,14 @@ class Window(Value, frozen=True, kw_only=True):
 
 
 class ScheduleException(Value, frozen=True, kw_only=True):
-    """Windows that begin on ``date`` (of the zone) do not open (``skip``), or are ``owner``'s; ``windows`` empty: all of them."""
+    """Windows that begin on one date do not open, or are somebody else's.
+
+    Attributes:
+        date: YYYY-MM-DD, on the calendar of the schedule's zone.
+        skip: they do not open. Give this or ``owner``.
+        owner: the team whose they are instead.
+        windows: names of windows it is about; all of them without it.
+    """
 
     PLACEHOLDERS: ClassVar[Mapping[str, Any]] = {"date": ""}
 
@@ -92,7 +125,15 @@ class ScheduleException(Value, frozen=True, kw_only=True):
 
 
 class ScheduleSpec(Value, frozen=True, kw_only=True):
-    """Nodes, zone (IANA), who owns them outside every window, and the windows."""
+    """Which nodes, and whose they are when.
+
+    Attributes:
+        pool: which nodes.
+        time_zone: IANA name such as Europe/Berlin; all wall clocks of the schedule are this zone's.
+        default_owner: the team whose the nodes are outside every window, a DNS label.
+        windows: spans of time that come again, and whose the nodes are in them.
+        exceptions: dates on which windows do not open, or are somebody else's.
+    """
 
     PLACEHOLDERS: ClassVar[Mapping[str, Any]] = {"pool": {}, "timeZone": "", "defaultOwner": "", "windows": []}
 
@@ -182,6 +223,9 @@ def _spec(spec: ScheduleSpec, *, cron_problem: Callable[[str], str | None], know
         allowed = "an IANA name such as Europe/Berlin or UTC"
         yield Problem(field="spec.timeZone", message="is no time zone known here", got=repr(spec.time_zone), allowed=allowed)
     yield from _name("spec.defaultOwner", spec.default_owner)
+    for field, found, most in (("windows", spec.windows, MOST_WINDOWS), ("exceptions", spec.exceptions, MOST_EXCEPTIONS)):
+        if len(found) > most:
+            yield Problem(field=f"spec.{field}", message="are too many", got=str(len(found)), allowed=f"at most {most}")
     seen: dict[str, int] = {}
     for position, window in enumerate(spec.windows):
         where = f"spec.windows[{position}]"
@@ -238,6 +282,8 @@ def _exception(exception: ScheduleException, where: str, known: list[str]) -> It
         yield Problem(field=where, message="says nothing" if not exception.skip else "says two things", allowed="skip: true, or an owner")
     if exception.owner is not None:
         yield from _name(f"{where}.owner", exception.owner)
+    if len(exception.windows) > MOST_WINDOWS:
+        yield Problem(field=f"{where}.windows", message="are too many", got=str(len(exception.windows)), allowed=f"at most {MOST_WINDOWS}")
     for position, name in enumerate(exception.windows):
         if name not in known:
             field = f"{where}.windows[{position}]"
@@ -246,7 +292,7 @@ def _exception(exception: ScheduleException, where: str, known: list[str]) -> It
 
 def day(text: str) -> date | None:
     """The date that ``2026-12-24`` names, None when there is no such day."""
-    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         return None
     try:
         return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  (a day of the schedule's own zone)

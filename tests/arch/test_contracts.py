@@ -37,6 +37,8 @@ def test_every_contract_holds() -> None:
         ("config/files.py", "import rich", "typer and rich are the terminal's"),
         ("cli/session.py", "import keyring", "keyring is config's"),
         ("cli/session.py", "import sqlite3", "Devices, the store and sealing are the local cluster's"),
+        ("controllers/status.py", "import gpuctl.cli", "Imports between rooms run downward only"),
+        ("controllers/status.py", "import httpx", "Nobody speaks HTTP or Kubernetes outside remote and kube"),
         ("stray/__init__.py", "", "gpuctl.stray"),
     ],
 )

@@ -6,6 +6,7 @@ time and does fire in both.
 """
 
 import functools
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
@@ -20,6 +21,7 @@ _LOOKBACK = (timedelta(days=2), timedelta(days=9), timedelta(days=63), timedelta
 """How far back a last firing is looked for. 29 February is at most eight years away."""
 
 _FIELDS = 5
+_FOREIGN = re.compile(r"[^ -~\t\n\f\r]")
 
 
 @functools.lru_cache(maxsize=64)
@@ -46,6 +48,9 @@ def knows_zone(name: str) -> bool:
 
 def problem(expression: str) -> str | None:
     """Why the text is no cron expression, or None when it is one."""
+    foreign = _FOREIGN.search(expression)
+    if foreign is not None:
+        return f"has the character {ascii(foreign.group())[1:-1]}"
     count = len(expression.split())
     if count != _FIELDS:
         return f"has {count} {'field' if count == 1 else 'fields'}"
