@@ -112,8 +112,10 @@ class ControlPlane:
                 raise AssertionError(f"{self.name} did not become ready: {self._tail('kube-apiserver')}")
             time.sleep(0.1)
 
-    def stop_api(self) -> None:
-        """End the API server; its data stay."""
+    def stop_api(self, *, hard: bool = False) -> None:
+        """End the API server, ``hard`` without a chance to say so; its data stay."""
+        if hard:
+            self._processes["kube-apiserver"].kill()
         _end(self._processes.pop("kube-apiserver"))
 
     def down(self) -> None:

@@ -6,6 +6,7 @@ A pod says how it goes with annotations:
 - ``fake/exit-code``: what its containers end with (default 0); ``fake/reason``: the reason beside it (``OOMKilled``).
 - ``fake/wait-reason``: stay waiting with this reason (``ImagePullBackOff``).
 - ``fake/log``: what its containers print. Every line gets the instant it was asked for, as the kubelet's would.
+- ``fake/ticks``, ``fake/ranks``: lines that keep coming while it runs, see :mod:`tests.integration.fake_kubelet`.
 
 A pod without a node is not touched; what is deleted goes at once. Lines are served by :mod:`tests.integration.fake_kubelet`.
 """
