@@ -62,6 +62,12 @@ class Node(Seen, frozen=True, kw_only=True):
     memory: int | None = None
     memory_free: int | None = None
     owner: str | None = None
+    lends: bool = False
+    """Whether the owner lends what stands idle, to jobs that may be stopped."""
+    closing: str | None = None
+    """The next owner, while nothing new starts here until the node has changed hands."""
+    schedule: str | None = None
+    """The schedule by which it is switched."""
     devices: tuple[Device, ...] = ()
     taints: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()

@@ -170,17 +170,36 @@ class PoolSchedule(Value, frozen=True, kw_only=True):
 
 
 class ScheduleStatus(Seen, frozen=True, kw_only=True):
-    """A schedule as a cluster has it, and the nodes there that it is about; ``node_count`` is how many there were to choose from."""
+    """A schedule as a cluster has it, and the nodes there that it is about; ``node_count`` is how many there were to choose from.
+
+    Attributes:
+        cluster: where.
+        name: of the schedule.
+        schedule: what it says; None where that cannot be made out.
+        nodes: that it is about; none while it is not obeyed.
+        gpus: GPUs (or slots) of the nodes it is about.
+        team: the team whose jobs this pool takes mine for.
+        problems: why it is not obeyed; empty: it is.
+        notes: what people should know of how it is obeyed.
+        clock_ahead: seconds by which the place's clock is ahead of this machine's.
+    """
 
     cluster: str
-    schedule: PoolSchedule
+    name: str
+    schedule: PoolSchedule | None = None
     nodes: tuple[str, ...] = ()
     node_count: int | None = None
     gpus: int | None = None
-    """GPUs (or slots) of the nodes it is about."""
     gpu_type: str | None = None
     team: str | None = None
-    """The team whose jobs this pool takes mine for."""
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    clock_ahead: float = 0.0
+
+    @property
+    def obeyed(self) -> PoolSchedule | None:
+        """The schedule, if it is obeyed."""
+        return None if self.problems else self.schedule
 
 
 def check_schedule(
@@ -357,13 +376,15 @@ class PoolWindows(Seen, frozen=True, kw_only=True):
         lends: whether idle GPUs may be borrowed now.
         team: whose view it is, if anybody's.
         spans: what follows, without gaps.
+        problems: why the schedule is not obeyed; then it owns nothing, and owner and spans are absent.
+        notes: what people should know of how it is obeyed.
     """
 
     name: str
     cluster: str
-    time_zone: str
+    time_zone: str | None = None
     at: datetime
-    owner: str
+    owner: str | None = None
     nodes: tuple[str, ...] = ()
     node_count: int | None = None
     gpus: int | None = None
@@ -373,3 +394,5 @@ class PoolWindows(Seen, frozen=True, kw_only=True):
     next: NextOwner | None = None
     team: str | None = None
     spans: tuple[OwnedSpan, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -10,14 +10,19 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
+
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Reason
 from gpuctl.policy import placement, quota
 from gpuctl.policy.briefly import brief
+from gpuctl.policy.line import later
 from gpuctl.policy.placement import Placement
 from gpuctl.policy.price import Cost
 from gpuctl.policy.space import TIERS
 from gpuctl.policy.values import NodeState, QueueJob, Snapshot
+from gpuctl.policy.windows import edges
+from gpuctl.policy.windows.opening import closed, cut_note
 
 
 class Offer(NamedTuple):
@@ -33,6 +38,8 @@ class Offer(NamedTuple):
         queues: whether a job of any shape may wait there.
         quotas: those that were read.
         cost: of the job, where a price is known.
+        team: whose jobs it takes mine for.
+        keeps_fit: whether a job that has to end within its window may wait there.
     """
 
     cluster: str
@@ -44,6 +51,8 @@ class Offer(NamedTuple):
     queues: bool = False
     quotas: tuple[Quota, ...] = ()
     cost: Cost | None = None
+    team: str | None = None
+    keeps_fit: bool = False
 
 
 class Standing(IntEnum):
@@ -57,7 +66,10 @@ class Standing(IntEnum):
 
 
 class Judged(NamedTuple):
-    """An offer and what it is worth: ``reason`` says why the job would not start there now, ``missing`` how many GPUs were too few."""
+    """An offer and what it is worth: ``reason`` says why the job would not start there now, ``missing`` how many GPUs were too few.
+
+    ``at``: when windows would let it start; ``cut``: that and when one would end it, were it started now.
+    """
 
     offer: Offer
     standing: Standing
@@ -65,6 +77,7 @@ class Judged(NamedTuple):
     reason: Reason | None = None
     missing: int = 0
     at: datetime | None = None
+    cut: Reason | None = None
 
     @property
     def never(self) -> bool:
@@ -114,9 +127,19 @@ def judge(job: QueueJob, offers: Iterable[Offer], *, queue: str | None = None) -
 def _one(job: QueueJob, offer: Offer, queue: str | None) -> Judged:
     if offer.barred is not None:
         return Judged(offer, Standing.NO, reason=offer.barred)
+    job = _as_there(job, offer)
     over = quota.short_of(job, offer.quotas, tier=offer.tier, queue=queue)
     if over is not None and over[0].code == quota.NEVER:
         return Judged(offer, Standing.NO, reason=over[0], missing=over[1])
+    found = _placed(job, offer, over)
+    if not job.fit_window or offer.keeps_fit or found.standing is Standing.NO:
+        return found
+    if found.standing is Standing.STARTS and job.array is not None:
+        return Judged(offer, Standing.NO, reason=Reason(code="window", sentence="some tasks of an array would wait", what="change"))
+    return found if found.standing is Standing.STARTS else found._replace(standing=Standing.NO)
+
+
+def _placed(job: QueueJob, offer: Offer, over: tuple[Reason, int] | None) -> Judged:
     if offer.unknown is not None:
         reason = Reason(code="unknown", sentence=offer.unknown, what="escalate", command="gpuctl doctor")
         return Judged(offer, Standing.UNKNOWN, reason=reason)
@@ -125,21 +148,53 @@ def _one(job: QueueJob, offer: Offer, queue: str | None) -> Judged:
     if isinstance(outcome, Placement):
         if over is not None:
             return Judged(offer, waiting, reason=over[0], missing=over[1])
-        return Judged(offer, Standing.STARTS, placement=outcome)
+        return Judged(offer, Standing.STARTS, placement=outcome, cut=_cut(job, offer, outcome))
     refusal = placement.refusal_of(outcome)
-    reason = brief(job, offer.nodes, refusal.reason)
+    reason, opening = brief(job, offer.nodes, refusal.reason), None
     if reason.code in NEVER or placement.fits_ever(job, offer.nodes) is not None:
         return Judged(offer, Standing.NO, reason=reason, missing=refusal.missing)
-    return Judged(offer, waiting, reason=reason, missing=refusal.missing)
+    now = _now(offer)
+    if reason.code == "window" and now is not None:
+        reason, opening = closed(job, offer.nodes, now)
+    return Judged(offer, waiting, reason=reason, missing=refusal.missing, at=opening)
+
+
+def _as_there(job: QueueJob, offer: Offer) -> QueueJob:
+    return msgspec.structs.replace(job, team=offer.team) if offer.team != job.team else job
+
+
+def _now(offer: Offer) -> datetime | None:
+    return next((node.at for node in offer.nodes if node.at is not None), None)
+
+
+def _cut(job: QueueJob, offer: Offer, found: Placement) -> Reason | None:
+    """That a window will end the job if it starts there now."""
+    used = {pod.node for pod in found.pods}
+    nodes = [node for node in offer.nodes if node.name in used]
+    now, edge = _now(offer), edges.first_edge(job, nodes)
+    if now is None or edge is None:
+        return None
+    ends_by = later(now, job.time_limit) if job.time_limit is not None else None
+    return cut_note(job, edge, now, nodes[0].zone, ends_by=ends_by)
 
 
 def _best_packing(job: QueueJob, rivals: Sequence[Judged]) -> Judged:
     """Among clusters of one tier where it starts now: as ``policy.placement`` packs."""
     if len(rivals) == 1:
         return rivals[0]
-    outcome = placement.place(job, Snapshot(nodes=tuple(node for each in rivals for node in each.offer.nodes)))
+    outcome = placement.place(job, Snapshot(nodes=tuple(node for each in rivals for node in _open_nodes(job, each.offer))))
     chosen = outcome.cluster if isinstance(outcome, Placement) else rivals[0].offer.cluster
     return next(each for each in rivals if each.offer.cluster == chosen)
+
+
+def _open_nodes(job: QueueJob, offer: Offer) -> Iterable[NodeState]:
+    """The nodes that windows leave to the job, as nobody's: its team may have another name in every cluster."""
+    asked = _as_there(job, offer)
+    return (
+        msgspec.structs.replace(node, owner=None, spans=()) if node.owner is not None else node
+        for node in offer.nodes
+        if not edges.barred(asked, node)
+    )
 
 
 def _tier(offer: Offer) -> int:

@@ -151,7 +151,8 @@ class NodeState(Frozen, frozen=True, kw_only=True):
     ``devices_free`` are indices (empty with ``gpus_free`` set where the place counts only). ``busy`` tells who holds the others, for
     sentences: ``"held by anna, pid 4242"`` by device index; only foreign processes, not our own jobs. ``gpu_type`` None or ``slot``: the
     devices are process slots. ``spans``: whose it is and will be, the present one first; ``at``: the instant that the node describes;
-    ``zone``: the time zone in which people of the place read instants.
+    ``zone``: the time zone in which people of the place read instants; ``closing``: the next owner, while nothing starts here until the
+    node has changed hands.
     """
 
     cluster: str
@@ -175,6 +176,7 @@ class NodeState(Frozen, frozen=True, kw_only=True):
     spans: tuple[OwnerSpan, ...] = ()
     at: datetime | None = None
     zone: str | None = None
+    closing: str | None = None
 
 
 class Claim(Frozen, frozen=True, kw_only=True):

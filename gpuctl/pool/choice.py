@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from gpuctl.base import clock
 from gpuctl.model.ask import PlanOption, Submission
-from gpuctl.model.place import Node
 from gpuctl.model.reason import Reason
 from gpuctl.model.spec import JobSpec
 from gpuctl.policy import offers, placement, price
+from gpuctl.policy.described import node_state, queue_job
 from gpuctl.policy.offers import Judged, Offer, Standing
 from gpuctl.policy.values import NodeState, QueueJob
 from gpuctl.policy.wording import SLOT_TYPES
@@ -39,7 +41,8 @@ class Ranked:
             cost_per_hour=float(cost.per_hour) if cost is not None else None,
             cost_at_limit=float(cost.at_limit) if cost is not None and cost.at_limit is not None else None,
             currency=cost.currency if cost is not None else None,
-            reason=self.judged.reason,
+            reason=self.judged.reason if self.judged.reason is not None else self.judged.cut,
+            at=self.judged.at if self.judged.standing is not Standing.STARTS else None,
             missing=self.judged.missing,
         )
 
@@ -52,33 +55,13 @@ def rank(seen: Sequence[Seen], submission: Submission, *, barred: Mapping[str, R
         submission: the job.
         barred: by cluster, why it may not go there whatever is free.
     """
-    job = queue_job(submission)
-    members = {one.member.name: one.member for one in seen}
-    found = [offer for order, one in enumerate(seen) for offer in _offers(job, submission.spec, one, order, barred.get(one.member.name))]
-    judged = offers.judge(job, found, queue=submission.spec.queue)
-    return tuple(Ranked(member=members[each.offer.cluster], judged=each) for each in judged)
-
-
-def queue_job(submission: Submission) -> QueueJob:
-    """The job as placement reads it: one gang of it."""
     spec = submission.spec
-    return QueueJob(
-        id=submission.request_id,
-        name=submission.base_name,
-        submitted_at=clock.now(),
-        priority=spec.priority,
-        pods=spec.nodes,
-        gpus=spec.gpus,
-        gpu_type=spec.gpu_type,
-        cpu_millis=spec.cpu_millis or 0,
-        memory=spec.memory_bytes or 0,
-        devices=spec.devices,
-        tier=spec.tier,
-        cluster=None,  # the candidates are those that --cluster leaves
-        exclude=spec.exclude,
-        time_limit=spec.time_seconds,
-        preemptible=spec.requeue,
-    )
+    # Its cluster is one of those that --cluster leaves.
+    job = queue_job(spec, job_id=submission.request_id, name=submission.base_name, submitted_at=clock.now(), tier=spec.tier)
+    members = {one.member.name: one.member for one in seen}
+    found = [offer for order, one in enumerate(seen) for offer in _offers(job, spec, one, order, barred.get(one.member.name))]
+    judged = offers.judge(job, found, queue=spec.queue)
+    return tuple(Ranked(member=members[each.offer.cluster], judged=each) for each in judged)
 
 
 def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason | None) -> Iterable[Offer]:
@@ -89,9 +72,9 @@ def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason
         barred = Reason(code="unreachable", sentence=sentence(seen.error), what="wait", command="gpuctl clusters")
     by_tier: dict[str | None, list[NodeState]] = {}
     uncounted: set[str | None] = set()
-    for node in seen.nodes:
+    for node, described in zip(seen.nodes, states(seen), strict=True):
         tier = node.tier or member.tier
-        by_tier.setdefault(tier, []).append(state(node, member))
+        by_tier.setdefault(tier, []).append(described)
         if node.gpus_free is None and node.gpus and not node.devices:
             uncounted.add(tier)
     for tier in list(by_tier) or [own]:
@@ -114,7 +97,20 @@ def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason
             queues=Capability.WAIT_GANG in (seen.capabilities or frozenset()),
             quotas=seen.quotas,
             cost=cost,
+            team=seen.team,
+            keeps_fit=Capability.FIT_WINDOW_WAIT in (seen.capabilities or frozenset()),
         )
+
+
+def states(seen: Seen) -> tuple[NodeState, ...]:
+    """A cluster's nodes as placement reads them, under the profile's name for the cluster and with its tier and its windows."""
+    member, now = seen.member, seen.now if seen.now is not None else clock.now()
+    plain = [node_state(node, cluster=member.name, tier=member.tier) for node in seen.nodes]
+    if not seen.schedules:
+        return tuple(msgspec.structs.replace(each, at=now) if each.owner is not None else each for each in plain)
+    from gpuctl.policy.windows import ownership  # only a place with schedules pays for cronsim
+
+    return ownership.applied(plain, ownership.lines(seen.schedules, now), now)
 
 
 def _cost(spec: JobSpec, member: Member, nodes: Iterable[NodeState]) -> price.Cost | None:
@@ -158,27 +154,6 @@ def _no_such_queue(spec: JobSpec, seen: Seen) -> Reason | None:
     if not known and Capability.QUOTA in seen.capabilities:
         return None
     return Reason(code="no-such-queue", sentence=f"no queue {spec.queue}" + (f", only {', '.join(known)}" if known else ""), what="change")
-
-
-def state(node: Node, member: Member) -> NodeState:
-    """A cluster's node as placement reads it, under the profile's name for the cluster and with its tier."""
-    return NodeState(
-        cluster=member.name,
-        name=node.name,
-        tier=node.tier or member.tier,
-        ready=node.ready and node.why is None,
-        why=node.why,
-        gpu_type=node.gpu_type,
-        gpus=node.gpus or 0,
-        gpus_free=node.gpus_free or 0,
-        devices=tuple(device.index for device in node.devices),
-        devices_free=tuple(device.index for device in node.devices if device.free),
-        cpu_millis=node.cpu_millis,
-        cpu_millis_free=node.cpu_millis_free,
-        memory=node.memory,
-        memory_free=node.memory_free,
-        owner=node.owner,
-    )
 
 
 _FEW = 3

@@ -198,7 +198,7 @@ class DirectPool:
 
     def schedules(self) -> Listing[ScheduleStatus]:
         """Every schedule that a cluster obeys."""
-        return listings.flat(self.members, lambda cluster: cluster.schedules())
+        return listings.once(self.members, lambda cluster: cluster.schedules())
 
     def checks(self) -> Sequence[Check]:
         """What ``doctor`` shows."""

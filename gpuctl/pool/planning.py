@@ -8,7 +8,7 @@ from gpuctl.model.ask import Plan, PlanOption
 from gpuctl.policy.offers import Standing
 from gpuctl.pool.choice import Ranked
 from gpuctl.pool.members import Answers, Members, sentence
-from gpuctl.pool.refusing import refusal
+from gpuctl.pool.refusing import NO_ROOM, refusal
 from gpuctl.pool.submit import Choice
 from gpuctl.port.capability import Capability
 
@@ -29,7 +29,8 @@ def plan(members: Members, choice: Choice) -> Plan:
         refused = refusal(choice.submission, judged, choice.seen)
         if all(each.never for each in judged):
             raise refused
-        notes.append(f"it would be refused now: {refused.message}; --wait-for-capacity keeps trying")
+        tries = "; --wait-for-capacity keeps trying" if refused.code in NO_ROOM else ""
+        notes.append(f"it would be refused now: {refused.message}{tries}")
     answers = _starts(members, choice)
     notes.extend(f"{member.name}: {sentence(error)}" for member, error in answers.failed)
     known = {answer.member.name: answer.value for answer in answers.given}

@@ -6,7 +6,7 @@ from gpuctl.base.errors import GpuctlError
 from gpuctl.model.ask import Listing
 from gpuctl.model.quota import DEVICES, Quota
 from gpuctl.policy import quota
-from gpuctl.pool.choice import state
+from gpuctl.policy.described import node_state
 from gpuctl.pool.members import Member, Members
 from gpuctl.port.cluster import Cluster
 
@@ -33,7 +33,7 @@ def _of(cluster: Cluster, member: Member) -> Listing[Quota]:
     if all(bool(row.usable) or row.free == 0 for row in given):
         return Listing(items=given, incomplete=listing.incomplete)
     try:
-        nodes = tuple(state(node, member) for node in cluster.nodes().items)
+        nodes = tuple(node_state(node, cluster=member.name, tier=member.tier) for node in cluster.nodes().items)
     except GpuctlError:  # the quotas are known, the shapes are not
         return Listing(items=given, incomplete=listing.incomplete)
     return Listing(items=quota.with_shapes(given, nodes), incomplete=listing.incomplete)

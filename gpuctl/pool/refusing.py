@@ -40,6 +40,12 @@ def refusal(submission: Submission, judged: Sequence[Judged], seen: Sequence[See
         if spec.time is None:
             return NotKeptHere(f"{cannot}: nothing here keeps --max-cost without --time", cause=cause, hint="gpuctl submit --time 6h ...")
         return NotAllowedError(f"{cannot}: it costs more than --max-cost", code="over-budget", cause=cause, hint="gpuctl submit --plan ...")
+    if spec.fit_window and any(not each.never for each in told):
+        return NotKeptHere(
+            f"cannot submit {submission.base_name}: nothing here keeps a job with --fit-window waiting, and it cannot start now",
+            cause=cause,
+            hint=_fits(told) or "gpuctl submit without --fit-window ...    or: gpuctl windows",
+        )
     if all(each.never for each in told) and not away:
         code = codes.pop() if len(codes) == 1 else "never-fits"
         return NotAllowedError(f"{cannot}: {asked} fits nowhere", code=code, cause=cause or None, hint=_helps(told) or "gpuctl nodes")
@@ -78,3 +84,11 @@ def _helps(told: Sequence[Judged]) -> str | None:
     return next((each.reason.command for each in told if each.reason is not None and each.reason.code == "fragmented"), None) or next(
         (each.reason.command for each in told if each.reason is not None and each.reason.command), None
     )
+
+
+def _fits(told: Sequence[Judged]) -> str | None:
+    """The shorter time that would start now, where a window is too short."""
+    advice = next(
+        (each.reason.advice for each in told if each.reason is not None and each.reason.code == "window" and each.reason.advice), None
+    )
+    return f"{advice}    or: gpuctl windows" if advice is not None else None

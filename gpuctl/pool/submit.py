@@ -83,11 +83,21 @@ def choose(members: Members, submission: Submission, *, user: str, at: Member | 
     barred |= homes.elsewhere([one for one in seen if one.member.name not in barred], submission.spec)
     barred |= _same_places([one for one in seen if one.member.name not in barred])
     ranked = rank(seen, submission, barred=barred)
+    if submission.best_effort and submission.spec.fit_window and not _any_accepts(ranked):
+        loose = msgspec.structs.replace(submission, spec=msgspec.structs.replace(submission.spec, fit_window=False))
+        without = rank(seen, loose, barred=barred)
+        if _any_accepts(without):
+            submission, ranked = loose, without
+            notes = (*notes, f"--fit-window is dropped: {ranked[0].member.name} cannot keep the job waiting for such a window")
     if all(each.judged is not None and each.judged.reason is not None and each.judged.reason.code == "tier" for each in ranked):
         raise _no_such_tier(submission.spec, candidates)
     left_out = [f"cluster {one.member.name} was left out: {sentence(one.error)}" for one in seen if one.error is not None]
     notes = (*notes, *left_out, *(note for one in seen for note in one.notes))
     return Choice(ranked=ranked, submission=submission, notes=notes, seen=seen)
+
+
+def _any_accepts(ranked: Sequence[Ranked]) -> bool:
+    return any(each.judged is None or each.judged.standing is not Standing.NO for each in ranked)
 
 
 def insist(choice: Choice) -> Choice:
@@ -157,8 +167,9 @@ def _unkept(seen: Seen, spec: JobSpec) -> tuple[promises.Promise, ...]:
 
 
 def _missing(wanted: Iterable[promises.Promise], capabilities: frozenset[Capability]) -> tuple[promises.Promise, ...]:
-    """A largest cost needs nobody who stays awake: it is judged with the price, see ``choice``."""
-    return tuple(promise for promise in promises.unkept(wanted, capabilities) if promise.capability is not Capability.MAX_COST)
+    """Neither a largest cost nor a window that fits now needs anybody who stays awake: both are judged with the place, see ``choice``."""
+    judged = (Capability.MAX_COST, Capability.FIT_WINDOW_WAIT)
+    return tuple(promise for promise in promises.unkept(wanted, capabilities) if promise.capability not in judged)
 
 
 def _not_keeping(seen: Sequence[Seen], spec: JobSpec) -> dict[str, Reason]:

@@ -19,7 +19,8 @@ def submit(members: Members, submission: Submission, *, user: str, record: Recor
     choice = _decide(members, submission, user=user)
     final = msgspec.structs.replace(choice.submission, placement=choice.options) if choice.decided else choice.submission
     submitted = choice.member.cluster.launch(final)
-    notes = [*choice.notes, *submitted.notes]
+    cut = telling.cut_note(choice) if not submitted.existed else None
+    notes = [*choice.notes, *([cut] if cut is not None else []), *submitted.notes]
     job = submitted.job
     if choice.decided and not submitted.existed and not job.placement:
         job = msgspec.structs.replace(job, placement=choice.options)

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from gpuctl.base import clock
 from gpuctl.base.errors import GpuctlError, NotAllowedError
 from gpuctl.model.place import Node
 from gpuctl.model.quota import Quota
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.pool.members import Member, Members, sentence
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Cluster
@@ -25,6 +28,9 @@ class Seen:
         quotas: those that were read.
         volumes: names of those it has; None when they were not asked for or could not be read.
         volumes_error: why they could not.
+        team: whose jobs mine are there, where some of its nodes are a team's.
+        schedules: those that it obeys.
+        now: the instant there; None: as here.
     """
 
     member: Member
@@ -36,6 +42,9 @@ class Seen:
     quotas: tuple[Quota, ...] = ()
     volumes: frozenset[str] | None = None
     volumes_error: str | None = None
+    team: str | None = None
+    schedules: tuple[ScheduleStatus, ...] = ()
+    now: datetime | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -81,6 +90,8 @@ def _look(member: Member, *, volumes: bool) -> Seen:
             quotas = cluster.quota().items
         except GpuctlError as error:
             notes = (f"quotas of {member.name} are unknown: {sentence(error)}",)
+    owned = any(node.owner is not None or node.closing is not None for node in nodes)
+    schedules, windows_note = _schedules(member) if owned else ((), ())
     names, volumes_error = _volumes(cluster) if volumes else (None, None)
     return Seen(
         member=member,
@@ -91,8 +102,21 @@ def _look(member: Member, *, volumes: bool) -> Seen:
         quotas=quotas,
         volumes=names,
         volumes_error=volumes_error,
-        notes=notes,
+        team=cluster.team if owned else None,
+        schedules=schedules,
+        now=clock.now() + timedelta(seconds=max((each.clock_ahead for each in schedules), default=0.0, key=abs)),
+        notes=(*notes, *windows_note),
     )
+
+
+def _schedules(member: Member) -> tuple[tuple[ScheduleStatus, ...], tuple[str, ...]]:
+    """The schedules of a cluster whose nodes have owners, and a note where they could not be read: then only the present is known."""
+    try:
+        listing = member.cluster.schedules()
+    except GpuctlError as error:
+        return (), (f"time windows of {member.name} are unknown: {sentence(error)}",)
+    unread = next(iter(listing.incomplete.values()), None)
+    return listing.items, (f"time windows of {member.name} are unknown: {unread}",) if unread is not None else ()
 
 
 def _volumes(cluster: Cluster) -> tuple[frozenset[str] | None, str | None]:

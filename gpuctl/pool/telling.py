@@ -1,5 +1,6 @@
 """The sentence about an accepted job: where it went, what that costs, and why not to a place that comes before."""
 
+from gpuctl.base import clock, duration
 from gpuctl.model.ask import Submitted
 from gpuctl.model.job import State
 from gpuctl.policy import price
@@ -28,6 +29,7 @@ def sentence(choice: Choice, submitted: Submitted) -> str:
         text += f", +{price.text(offer.cost.per_hour, offer.cost.at_limit, offer.cost.currency, limit=limit)}"
     if waits and chosen.reason is not None:
         text += f": {chosen.reason.sentence or chosen.reason.code}"
+        text += f", in {duration.short((chosen.at - clock.now()).total_seconds())}" if chosen.at is not None else ""
     before = [ranked.judged for ranked in choice.ranked[1:] if ranked.judged is not None and _told(ranked.judged, chosen)]
     return f"{text} ({reasons(before, most=3)})" if before else text
 
@@ -42,3 +44,11 @@ def _told(other: Judged, chosen: Judged) -> bool:
 def _rank(judged: Judged) -> int:
     tier = judged.offer.tier or "reserved"
     return TIERS.index(tier) if tier in TIERS else len(TIERS)
+
+
+def cut_note(choice: Choice) -> str | None:
+    """``will be cut at Tue 06:00 CET, in 5h20m: the node goes to platform; ...``, and what would change it; None when nothing cuts it."""
+    chosen = choice.ranked[0].judged
+    if chosen is None or chosen.cut is None:
+        return None
+    return "; ".join(part for part in (chosen.cut.sentence, chosen.cut.advice) if part)

@@ -185,6 +185,11 @@ class Cluster(Inventory, Schedules, Jobs, Streams, Volumes, Protocol):
         """What it keeps."""
         ...
 
+    @property
+    def team(self) -> str | None:
+        """The team whose jobs this place takes mine for, as owners of nodes are spelt; None: no team's, or nobody says."""
+        ...
+
     def checks(self) -> "Sequence[Check]":
         """What ``gpuctl doctor`` shows of it."""
         ...

@@ -29,7 +29,9 @@ spec:
 def status(text: str = NIGHT, **fields: Any) -> ScheduleStatus:
     schedule, problems = review.read(text.encode(), source="night.yaml", now=NOW)
     assert schedule is not None, problems
-    return ScheduleStatus(**{"cluster": "local", "schedule": schedule, "nodes": ("ws",), "node_count": 1, "gpus": 8, **fields})
+    return ScheduleStatus(
+        **{"cluster": "local", "name": schedule.metadata.name, "schedule": schedule, "nodes": ("ws",), "node_count": 1, "gpus": 8, **fields}
+    )
 
 
 @pytest.fixture
@@ -154,3 +156,32 @@ def test_every_problem_of_a_file_at_once(run: Any, tmp_path: Path, snapshot: Any
     outcome = run(RecordingPool(), "windows", "check", "bad.yaml")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == snapshot
+
+
+def test_a_schedule_that_is_not_obeyed_is_shown_with_why_and_the_rest_goes_on(run: Any, snapshot: Any) -> None:
+    broken = ScheduleStatus(cluster="lab", name="mars", node_count=4, problems=("spec.timeZone is no time zone known here: got 'Mars'",))
+    late = status(cluster="lab", name="h100-night", notes=("nobody switches 1 of its 1 nodes",))
+    pool = RecordingPool(schedules=(late, broken), incomplete={"cloud": "cannot list poolschedules: forbidden"})
+    outcome = run(pool, "windows", width=80, tty=True)
+    assert outcome.out == snapshot
+    assert "note: schedule mars on lab is not obeyed: spec.timeZone is no time zone known here: got 'Mars'" in outcome.err
+    assert "note: schedule h100-night on lab: nobody switches 1 of its 1 nodes" in outcome.err
+    assert "cannot list poolschedules: forbidden" in outcome.err
+    assert outcome.code == 0
+    shown = run(pool, "windows", "show", "mars", width=80)
+    assert shown.out == snapshot
+    item = json.loads(run(pool, "windows", "show", "mars", "-o", "json").out)
+    assert ("owner" in item, item["problems"]) == (False, ["spec.timeZone is no time zone known here: got 'Mars'"])
+
+
+def test_a_name_that_two_clusters_have_is_asked_for_with_its_cluster(run: Any) -> None:
+    pool = RecordingPool(schedules=(status(cluster="a"), status(cluster="b")))
+    outcome = run(pool, "windows", "show", "h100-night")
+    assert outcome.code != 0
+    assert "a/h100-night, b/h100-night" in outcome.err
+    assert "on b" in run(pool, "windows", "show", "b/h100-night").out
+
+
+def test_the_clock_of_the_place_counts(run: Any) -> None:
+    pool = RecordingPool(schedules=(status(clock_ahead=34 * 3600.0),))
+    assert run(pool, "windows", "-o", "columns=owner", "--no-headers").out == "team-train\n"

@@ -5,6 +5,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import msgspec
 
@@ -63,6 +64,9 @@ class FakeCluster:
         sick: by node, why it cannot be used.
         tiers: by node, a tier of its own.
         hidden: what is free must not be read (a 403).
+        marks: by node, what it says of its owner (fields of a Node).
+        schedules_of: the schedules it obeys.
+        my_team: the team it takes jobs for.
         quotas: what ``quota`` answers; the devices as they are by default.
         claims: by request id, the digest and home of its claim.
         place: its uid.
@@ -102,6 +106,9 @@ class FakeCluster:
         self.sick: dict[str, str] = {}
         self.tiers: dict[str, str] = {}
         self.hidden = False
+        self.marks: dict[str, dict[str, Any]] = {}
+        self.schedules_of: tuple[ScheduleStatus, ...] = ()
+        self.my_team: str | None = None
         self.place = f"uid-{name}"
 
     # What a test does to it
@@ -165,6 +172,10 @@ class FakeCluster:
     def capabilities(self) -> frozenset[Capability]:
         return self._capabilities
 
+    @property
+    def team(self) -> str | None:
+        return self.my_team
+
     def close(self) -> None:
         self.closed = True
 
@@ -212,7 +223,7 @@ class FakeCluster:
 
     def schedules(self) -> Listing[ScheduleStatus]:
         self._gate("schedules")
-        return Listing()
+        return Listing(items=self.schedules_of)
 
     def checks(self) -> Sequence[Check]:
         self._gate("checks")
@@ -433,6 +444,7 @@ class FakeCluster:
                     devices=devices,
                     ready=name not in self.sick,
                     why=self.sick.get(name),
+                    **self.marks.get(name, {}),
                 )
             )
         return tuple(nodes)

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from gpuctl.base import duration
-from gpuctl.base.errors import InvalidInput, NotFoundError, Problem, UnavailableError, UsageError, nearest
+from gpuctl.base.errors import ConflictError, InvalidInput, NotFoundError, Problem, UnavailableError, UsageError, nearest
 from gpuctl.cli import asking
 from gpuctl.cli.out import strip, table
 from gpuctl.cli.out.columns import windows as columns
@@ -52,7 +52,11 @@ def show_all(session: Session, team: Team = None, week: Week = False, at: At = N
     pools = [view.view(status, moment, since=since, until=until, team=team) for status in listing.items]
     _tell_unknown_team(session, team, pools)
     for pool in pools:
-        if not pool.nodes:
+        for problem in pool.problems:
+            session.say(f"note: schedule {pool.name} on {pool.cluster} is not obeyed: {problem}")
+        for note in pool.notes:
+            session.say(f"note: schedule {pool.name} on {pool.cluster}: {note}")
+        if not pool.nodes and not pool.problems and pool.node_count is not None:
             session.say(f"note: schedule {pool.name} is about none of the nodes of {pool.cluster}")
     return Rows(
         kind="PoolWindows",
@@ -61,12 +65,15 @@ def show_all(session: Session, team: Team = None, week: Week = False, at: At = N
         name=columns.name,
         empty="no windows: the nodes are everybody's, always",
         incomplete=listing.incomplete,
-        below=lambda context: "".join(_strip(pool, context, week=week, several=len(pools) > 1) for pool in pools),
+        below=lambda context: "".join(_strip(pool, context, week=week, several=len(pools) > 1) for pool in pools if pool.spans),
     )
 
 
 def show(session: Session, name: Name, team: Team = None, week: Week = False, at: At = None) -> Result:
-    """Show one schedule: its windows, its exceptions, and the week."""
+    """Show one schedule: its windows, its exceptions, and the week.
+
+    CLUSTER/NAME names one of several clusters that have a schedule of this name.
+    """
     from gpuctl.policy.windows import view
 
     moment = _moment(session, at)
@@ -124,13 +131,21 @@ def _moment(session: Session, given: str | None) -> datetime:
 
 
 def _find(listing: Listing[ScheduleStatus], name: str) -> ScheduleStatus:
-    for status in listing.items:
-        if status.schedule.metadata.name == name:
-            return status
+    found = [status for status in listing.items if name in (status.name, f"{status.cluster}/{status.name}")]
+    if len(found) > 1:
+        names = [f"{status.cluster}/{status.name}" for status in found]
+        raise ConflictError(
+            f"{len(found)} schedules are called {name}",
+            code="schedule-ambiguous",
+            cause=", ".join(names),
+            hint=f"gpuctl windows show {names[0]}",
+        )
+    if found:
+        return found[0]
     if listing.incomplete:
         unread = ", ".join(listing.incomplete)
         raise UnavailableError(f"cannot find schedule {name}: {unread} could not be read", cause=next(iter(listing.incomplete.values())))
-    close = nearest(name, [status.schedule.metadata.name for status in listing.items])
+    close = nearest(name, [status.name for status in listing.items])
     raise NotFoundError(
         f"no schedule is called {name}", code="no-such-schedule", hint=f"gpuctl windows show {close}" if close else "gpuctl windows"
     )
@@ -160,6 +175,11 @@ def _strip(pool: PoolWindows, context: Context, *, week: bool, several: bool) ->
 
 
 def _page(status: ScheduleStatus, pool: PoolWindows, context: Context, *, week: bool) -> str:
+    head = f"windows/{pool.name}  on {pool.cluster}\n\n"
+    if pool.problems:
+        head += "".join(f"  not obeyed: {problem}\n" for problem in pool.problems) + _notes(pool)
+        return head + (_windows(status.schedule, context) if status.schedule is not None else "")
+    assert status.schedule is not None  # one without problems was read
     spec = status.schedule.spec
     selector = ", ".join(f"{key}={value}" for key, value in spec.pool.node_selector.items())
     wanted = [f"clusters {', '.join(spec.pool.clusters)}" if spec.pool.clusters else "every cluster", selector]
@@ -169,14 +189,18 @@ def _page(status: ScheduleStatus, pool: PoolWindows, context: Context, *, week: 
         upcoming = f"{pool.next.owner} at {columns.local(pool.next.at, context)} ({columns.utc(pool.next.at)}), "
         upcoming += f"in {duration.short((pool.next.at - pool.at).total_seconds())}"
     facts = [
-        ("now", pool.owner + (f", by window {pool.window}" if pool.window else ", outside every window")),
+        ("now", f"{pool.owner}" + (f", by window {pool.window}" if pool.window else ", outside every window")),
         ("next", upcoming),
         ("pool", "; ".join(part for part in wanted if part)),
-        ("nodes", ", ".join(pool.nodes) or f"none of the {pool.node_count} that are there"),
+        ("nodes", ", ".join(pool.nodes) or (f"none of the {pool.node_count} that are there" if pool.node_count is not None else "?")),
         ("zone", f"{spec.time_zone}, outside every window {spec.default_owner}'s"),
     ]
-    head = f"windows/{pool.name}  on {pool.cluster}\n\n" + "".join(f"  {label:<7}{value}\n" for label, value in facts)
+    head += "".join(f"  {label:<7}{value}\n" for label, value in facts) + _notes(pool)
     return head + _windows(status.schedule, context) + _strip(pool, context, week=week, several=False)
+
+
+def _notes(pool: PoolWindows) -> str:
+    return "".join(f"  note   {note}\n" for note in pool.notes)
 
 
 def _windows(schedule: PoolSchedule, context: Context) -> str:

@@ -34,7 +34,7 @@ def lines(around: Surroundings, *, engines: Callable[[], tuple[str, ...]]) -> tu
     except GpuctlError as error:
         return (Line(name="API server", verdict="problem", text=_text(error), fix=error.hint),)
     found = [Line(name="API server", verdict="ok", text=f"{version} at {around.api.server}, namespace {around.namespace}")]
-    for part in (_clock, _access, lambda around: _engines(around, engines()), _nodes, _queues, _classes):
+    for part in (_clock, _access, lambda around: _engines(around, engines()), _nodes, _schedules, _queues, _classes):
         try:
             found += part(around)
         except GpuctlError as error:
@@ -149,6 +149,30 @@ def _nodes(around: Surroundings) -> Iterator[Line]:
             text=f"the nodes offer {', '.join(offered)}, which no job asks for: several nodes would train over TCP",
             fix="pod=FILE in the profile with these resources, IPC_LOCK and the NCCL variables of the site",
         )
+
+
+def _schedules(around: Surroundings) -> Iterator[Line]:
+    """Of a cluster that has schedules: whether they are obeyed, and by whom."""
+    from gpuctl.clusters.kubernetes import schedules
+
+    listing = schedules.listing(around)
+    for reason in listing.incomplete.values():
+        yield Line(name="schedules", verdict="note", text=f"{reason}: when nodes change their owner is unknown")
+    right = []
+    for each in listing.items:
+        for problem in each.problems:
+            fix = f"gpuctl windows show {each.name}"
+            yield Line(name="schedules", verdict="problem", text=f"{each.name} is not obeyed: {problem}", fix=fix)
+        for note in each.notes:
+            fix = f"gpuctl controller windows --context {around.api.context}"
+            yield Line(name="schedules", verdict="problem", text=f"{each.name}: {note}", fix=fix)
+        if not each.problems and not each.nodes and each.node_count is not None:
+            yield Line(name="schedules", verdict="note", text=f"{each.name} is about none of {each.node_count} nodes")
+        elif not each.problems and not each.notes:
+            right.append(each.name)
+    if right:
+        mine = f", my team is {around.owner_name}" if around.owner_name is not None else ""
+        yield Line(name="schedules", verdict="ok" if mine else "note", text=", ".join(right) + (mine or ", but no team is set"))
 
 
 def _queues(around: Surroundings) -> Iterator[Line]:

@@ -120,8 +120,15 @@ class KubernetesCluster:
         raise NotKeptHere(f"cannot tell what jobs use on {self.name}: Kubernetes does not measure GPUs", hint=hint)
 
     def schedules(self) -> Listing[ScheduleStatus]:
-        """None: whose a node is stands in its labels, see :meth:`nodes`."""
-        return Listing()
+        """The PoolSchedules of the cluster; none where it knows no such objects."""
+        from gpuctl.clusters.kubernetes import schedules
+
+        return schedules.listing(self._around)
+
+    @property
+    def team(self) -> str | None:
+        """The profile's team, else the namespace's."""
+        return self._around.owner_name
 
     def checks(self) -> Sequence[Check]:
         """What ``gpuctl doctor`` shows of this cluster."""

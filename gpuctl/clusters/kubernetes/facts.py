@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gpuctl.base.errors import GpuctlError
-from gpuctl.clusters.kubernetes import inventory, options
+from gpuctl.clusters.kubernetes import inventory, options, schedules
 from gpuctl.clusters.kubernetes.inventory import Inventory
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Runtime, Settings
 from gpuctl.clusters.kubernetes.surroundings import Surroundings, together
@@ -12,6 +12,7 @@ from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.core import VolumeClaim
 from gpuctl.kube.objects.kubeflow import TrainingRuntime
 from gpuctl.kube.resources import CLUSTER_TRAINING_RUNTIMES, TRAIN_JOBS, TRAINING_RUNTIMES
+from gpuctl.model.schedule import ScheduleStatus
 
 FRAMEWORK = "trainer.kubeflow.org/framework"
 
@@ -24,6 +25,7 @@ class Facts(NamedTuple):
     claims: dict[str, VolumeClaim] | None
     team: str | None
     notes: tuple[str, ...]
+    schedules: tuple[ScheduleStatus, ...] = ()
 
 
 def read(around: Surroundings, *, count: bool = True, volumes: bool = False) -> Facts:
@@ -35,6 +37,7 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False) -> 
         "runtimes": lambda: runtimes(around),
         "team": lambda: around.team,
         "claims": lambda: _claims(around) if volumes else None,
+        "schedules": lambda: schedules.held(around, now=around.now()) if schedules.served(around) else (),
     }
     answers = dict(zip(asked, together(lambda name: asked[name](), list(asked)), strict=True))
     notes: list[str] = []
@@ -60,7 +63,17 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False) -> 
         product_label=there.product_label if there is not None else inventory.PRODUCT_LABELS[0],
         tier_labels=there.tier_labels if there is not None else False,
     )
-    return Facts(cluster, there, claims if isinstance(claims, dict) else None, team if isinstance(team, str) else None, tuple(notes))
+    windows = _windows(around, there, answers["schedules"])
+    return Facts(
+        cluster, there, claims if isinstance(claims, dict) else None, team if isinstance(team, str) else None, tuple(notes), windows
+    )
+
+
+def _windows(around: Surroundings, there: Inventory | None, held: object) -> tuple[ScheduleStatus, ...]:
+    """The schedules with their nodes; none where either could not be read: then nodes are judged by their marks alone."""
+    if there is None or not isinstance(held, tuple) or not held:
+        return ()
+    return schedules.statuses(around, held, there.nodes, there.labels, now=around.now())
 
 
 def _claims(around: Surroundings) -> dict[str, VolumeClaim]:

@@ -18,13 +18,15 @@ from gpuctl.model import gputype
 from gpuctl.model.ask import Listing
 from gpuctl.model.place import ClusterStatus, Node
 from gpuctl.policy import placement
+from gpuctl.policy.described import node_state
 from gpuctl.policy.values import NodeState
 
 PRODUCT_LABELS = ("nvidia.com/gpu.product", "amd.com/gpu.product-name", "beta.amd.com/gpu.product-name")
 BOUND = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!="
 _IGNORED_TAINTS = ("nvidia.com/gpu", "amd.com/gpu", "gpu", "virtual-kubelet.io/provider")
 """Taints of GPU nodes as such, which jobs that ask for GPUs tolerate."""
-_OWNER_TAINT = names.OWNER_TAINT
+_MARKS = (names.OWNER_TAINT, names.LENDS_TAINT, names.CLOSING_TAINT)
+"""Taints that say whose a node is: see :func:`marks`."""
 _BAD_CONDITIONS = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
 
 
@@ -45,6 +47,7 @@ class Inventory(NamedTuple):
         products: values of ``product_label`` on the nodes.
         tier_labels: whether nodes carry tiers themselves.
         resources: GPUs by the name of their resource.
+        labels: of the nodes, by name.
     """
 
     nodes: tuple[Node, ...]
@@ -54,6 +57,7 @@ class Inventory(NamedTuple):
     product_label: str = "nvidia.com/gpu.product"
     tier_labels: bool = False
     resources: Mapping[str, int] = {}
+    labels: Mapping[str, Mapping[str, str]] = {}
 
 
 def read(around: Surroundings, *, count: bool = True) -> Inventory:
@@ -80,6 +84,7 @@ def read(around: Surroundings, *, count: bool = True) -> Inventory:
         product_label=label,
         tier_labels=any(each.metadata.label(names.NODE_TIER) for each in found),
         resources={key: sum(amounts.whole(amounts.of(each.status.allocatable, key)) for each in found) for key in around.gpu_resources},
+        labels={each.metadata.name: each.metadata.labels or {} for each in found},
     )
 
 
@@ -154,6 +159,7 @@ def node(found: ApiNode, around: Surroundings, taken: Mapping[str, Taken] | None
     held = taken.get(found.metadata.name, Taken(0, 0, 0)) if taken is not None else None
     ready = next((each for each in status.conditions or () if each.type == "Ready"), None)
     bad = [each.type for each in status.conditions or () if each.type in _BAD_CONDITIONS and each.status == "True"]
+    marked = marks(found)
     why = _why_not(found, ready.status if ready is not None else "Unknown", ready.message if ready is not None else "")
     return Node(
         name=found.metadata.name,
@@ -167,12 +173,34 @@ def node(found: ApiNode, around: Surroundings, taken: Mapping[str, Taken] | None
         cpu_millis_free=max(0, cpu - held.cpu_millis) if held is not None else None,
         memory=memory,
         memory_free=max(0, memory - held.memory) if held is not None else None,
-        owner=labels.get(names.NODE_OWNER),
+        owner=marked.owner,
+        lends=marked.lends,
+        closing=marked.closing,
+        schedule=labels.get(names.NODE_SCHEDULE),
         taints=tuple(
             f"{each.key}={each.value}:{each.effect}" if each.value else f"{each.key}:{each.effect}" for each in found.spec.taints or ()
         ),
         conditions=tuple([] if ready is not None and ready.status == "True" else ["NotReady"]) + tuple(bad),
         why=why,
+    )
+
+
+class Marks(NamedTuple):
+    """Whose a node is by its taints, which the scheduler obeys, else by its label; whether idle GPUs are lent; the next owner."""
+
+    owner: str | None
+    lends: bool
+    closing: str | None
+
+
+def marks(found: ApiNode) -> Marks:
+    """What a node says of its owner."""
+    taints = {taint.key: taint.value for taint in found.spec.taints or () if taint.effect == "NoSchedule" and taint.key in _MARKS}
+    owner, lender = taints.get(names.OWNER_TAINT), taints.get(names.LENDS_TAINT)
+    return Marks(
+        owner=owner or lender or found.metadata.label(names.NODE_OWNER) or None,
+        lends=lender is not None and owner is None,
+        closing=taints.get(names.CLOSING_TAINT),
     )
 
 
@@ -197,7 +225,9 @@ def _why_not(found: ApiNode, ready: str, message: str) -> str | None:
     if found.spec.unschedulable:
         return "is closed for maintenance (cordoned)"
     for taint in found.spec.taints or ():
-        if taint.effect == "PreferNoSchedule" or taint.key in _IGNORED_TAINTS or taint.key == _OWNER_TAINT:
+        if taint.effect == "PreferNoSchedule" or taint.key in _IGNORED_TAINTS:
+            continue
+        if taint.key in _MARKS and taint.effect == "NoSchedule":
             continue
         if taint.key == names.NODE_TIER:
             continue
@@ -235,24 +265,7 @@ def growth(around: Surroundings, nodes: Sequence[Node]) -> tuple[Node, ...]:
 
 def states(nodes: Iterable[Node]) -> tuple[NodeState, ...]:
     """The nodes for the scheduler. Unknown free devices count as none: who asks has to look at ``Inventory.counted`` first."""
-    return tuple(
-        NodeState(
-            cluster=each.cluster,
-            name=each.name,
-            tier=each.tier,
-            ready=each.ready,
-            why=each.why,
-            gpu_type=each.gpu_type,
-            gpus=each.gpus or 0,
-            gpus_free=each.gpus_free or 0,
-            cpu_millis=each.cpu_millis,
-            cpu_millis_free=each.cpu_millis_free,
-            memory=each.memory,
-            memory_free=each.memory_free,
-            owner=each.owner,
-        )
-        for each in nodes
-    )
+    return tuple(node_state(each) for each in nodes)
 
 
 def status(around: Surroundings, *, engines: Sequence[str]) -> ClusterStatus:

@@ -1,5 +1,7 @@
 """Whether and where a job can start on this cluster now; changes nothing."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -14,10 +16,12 @@ from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.model import gputype
 from gpuctl.model.ask import Plan, PlanOption, Submission
 from gpuctl.model.reason import Reason
-from gpuctl.model.spec import JobSpec
-from gpuctl.policy import placement
+from gpuctl.model.spec import JobSpec, Tier
+from gpuctl.policy import described, placement
 from gpuctl.policy.placement import Placement
 from gpuctl.policy.values import NodeState, QueueJob, Snapshot
+from gpuctl.policy.windows import edges
+from gpuctl.policy.windows.opening import closed
 
 
 class Judged(NamedTuple):
@@ -29,6 +33,7 @@ class Judged(NamedTuple):
         placement: where it would start now; None when it would not, or nobody can say.
         reason: why not now.
         unknown: whether what is free could not be read.
+        opens_at: when windows would let it start.
     """
 
     facts: Facts
@@ -39,6 +44,7 @@ class Judged(NamedTuple):
     reason: Reason | None
     unknown: bool
     notes: tuple[str, ...]
+    opens_at: datetime | None = None
 
 
 def judge(around: Surroundings, submission: Submission) -> Judged:
@@ -62,15 +68,40 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
     forced = around.options.engine
     engine = manifests.choose(spec.kind, facts.cluster, forced, array=spec.array is not None)
     queue = manifests.queue_of(spec, submission.base_name, facts.cluster, settings)
-    job = queue_job(submission, team=facts.team)
-    nodes = inventory.states(facts.inventory.nodes) if facts.inventory is not None else ()
+    job = queue_job(submission, team=around.owner_name if facts.team is not None else None)
+    nodes = _states(around, facts)
     if facts.inventory is not None:
         _possible(submission, job, nodes)
     unknown = facts.inventory is None or not facts.inventory.counted
+    if spec.fit_window:
+        facts = facts._replace(cluster=msgspec.structs.replace(facts.cluster, too_short=_too_short(job, nodes, facts)))
     outcome = placement.place(job, Snapshot(nodes=nodes)) if not unknown else None
     found = outcome if isinstance(outcome, Placement) else None
     reason = placement.refusal_of(outcome).reason if outcome is not None and not isinstance(outcome, Placement) else None
-    return Judged(facts, settings, engine, queue, found, reason, unknown, facts.notes)
+    opening = None
+    if reason is not None and reason.code == "window":
+        reason, opening = closed(job, nodes, around.now())
+    return Judged(facts, settings, engine, queue, found, reason, unknown, facts.notes, opening)
+
+
+def _states(around: Surroundings, facts: Facts) -> tuple[NodeState, ...]:
+    """The nodes with their windows."""
+    if facts.inventory is None:
+        return ()
+    plain, now = inventory.states(facts.inventory.nodes), around.now()
+    if not facts.schedules:
+        return tuple(msgspec.structs.replace(each, at=now) if each.owner is not None else each for each in plain)
+    from gpuctl.policy.windows import ownership  # only a place with schedules pays for cronsim
+
+    return ownership.applied(plain, ownership.lines(facts.schedules, now), now)
+
+
+def _too_short(job: QueueJob, nodes: Sequence[NodeState], facts: Facts) -> tuple[str, ...]:
+    """The schedules on whose nodes the job would not end in time; its pods have to keep off them, also when they start a little later."""
+    assert facts.inventory is not None or not nodes
+    marked = {each.name: each.schedule for each in facts.cluster.nodes}
+    found = {marked[node.name] for node in nodes if edges.barred(job, node) and marked.get(node.name) is not None}
+    return tuple(sorted(name for name in found if name is not None))
 
 
 def _volumes(spec: JobSpec) -> list[str]:
@@ -100,22 +131,9 @@ def queue_job(submission: Submission, *, team: str | None) -> QueueJob:
     """The job for policy. A tier that a pool chose is the only one."""
     spec = submission.spec
     chosen = submission.placement[0].tier if submission.placement else None
-    tier = spec.tier if chosen not in ("reserved", "on-demand") else chosen
-    return QueueJob(
-        id=submission.request_id,
-        name=submission.base_name,
-        submitted_at=clock.now(),
-        team=team,
-        priority=spec.priority,
-        pods=spec.nodes,
-        gpus=spec.gpus,
-        gpu_type=spec.gpu_type,
-        cpu_millis=spec.cpu_millis or 0,
-        memory=spec.memory_bytes or 0,
-        tier=tier,  # type: ignore[arg-type]
-        exclude=spec.exclude,
-        time_limit=spec.time_seconds,
-        preemptible=spec.requeue,
+    tier: Tier = spec.tier if chosen not in ("reserved", "on-demand") else chosen  # type: ignore[assignment]
+    return described.queue_job(
+        spec, job_id=submission.request_id, name=submission.base_name, submitted_at=clock.now(), team=team, tier=tier
     )
 
 
@@ -144,6 +162,7 @@ def plan(around: Surroundings, submission: Submission, judged: Judged) -> Plan:
         cluster=around.name,
         tier=found.tier if found is not None else around.options.tier,
         now=found is not None,
+        at=judged.opens_at,
         where=_where(found) if found is not None else None,
         cost_per_hour=cost_per_hour(around, submission.spec, judged),
         reason=None if found is not None else _reason(judged),

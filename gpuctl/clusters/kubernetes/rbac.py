@@ -1,8 +1,8 @@
 """What gpuctl may do in a cluster and what it needs to: the rules of ``doctor --rbac``, and the questions of its access review."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gpuctl.clusters.kubernetes.names import POOL_SCHEDULES
 from gpuctl.kube import resources
 from gpuctl.kube.resources import Resource
 
@@ -50,6 +50,7 @@ CLUSTER_WIDE: tuple[Need, ...] = (
     Need(("get", "list"), resources.CLUSTER_QUEUES, optional="`quota` knows less"),
     Need(("get", "list"), resources.RESOURCE_FLAVORS, optional="`quota` knows less"),
     Need(("get", "list"), resources.CLUSTER_TRAINING_RUNTIMES, optional="runtimes have to be named"),
+    Need(("get", "list"), POOL_SCHEDULES, optional="when nodes change their owner is unknown"),
 )
 OPERATING: tuple[Need, ...] = (
     Need(("get", "list", "watch", "patch"), resources.NODES),
@@ -58,6 +59,7 @@ OPERATING: tuple[Need, ...] = (
     Need(("get", "list", "watch", "create", "patch", "delete"), resources.RESOURCE_FLAVORS),
     Need(("get", "list", "watch", "create", "patch", "delete"), resources.LOCAL_QUEUES),
     Need(("get", "list", "watch", "patch"), resources.NAMESPACES),
+    Need(("get", "list", "watch", "create", "patch", "delete"), POOL_SCHEDULES),
 )
 
 
@@ -67,12 +69,12 @@ def documents(*, namespace: str) -> tuple[dict[str, Any], ...]:
     group = [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "scientists"}]
     operators = [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "gpu-operators"}]
     return (
-        role("Role", scientist, IN_NAMESPACE),
-        binding("RoleBinding", scientist, "Role", group),
-        role("ClusterRole", {"name": "gpuctl-viewer"}, CLUSTER_WIDE),
-        binding("ClusterRoleBinding", {"name": "gpuctl-viewer"}, "ClusterRole", group),
-        role("ClusterRole", {"name": "gpuctl-operator"}, (*IN_NAMESPACE, *CLUSTER_WIDE, *OPERATING)),
-        binding("ClusterRoleBinding", {"name": "gpuctl-operator"}, "ClusterRole", operators),
+        _role("Role", scientist, IN_NAMESPACE),
+        _binding("RoleBinding", scientist, "Role", group),
+        _role("ClusterRole", {"name": "gpuctl-viewer"}, CLUSTER_WIDE),
+        _binding("ClusterRoleBinding", {"name": "gpuctl-viewer"}, "ClusterRole", group),
+        _role("ClusterRole", {"name": "gpuctl-operator"}, (*IN_NAMESPACE, *CLUSTER_WIDE, *OPERATING)),
+        _binding("ClusterRoleBinding", {"name": "gpuctl-operator"}, "ClusterRole", operators),
     )
 
 
@@ -84,8 +86,7 @@ def yaml(*, namespace: str) -> str:
     return head + writer.safe_dump_all(documents(namespace=namespace), sort_keys=False)
 
 
-def role(kind: str, metadata: dict[str, Any], needs: Sequence[Need]) -> dict[str, Any]:
-    """A Role or ClusterRole that grants the needs, each resource's verbs once."""
+def _role(kind: str, metadata: dict[str, str], needs: tuple[Need, ...]) -> dict[str, Any]:
     merged: dict[tuple[str, str], dict[str, None]] = {}
     for need in needs:
         name = f"{need.resource.plural}/{need.sub}" if need.sub else need.resource.plural
@@ -101,8 +102,7 @@ def role(kind: str, metadata: dict[str, Any], needs: Sequence[Need]) -> dict[str
     }
 
 
-def binding(kind: str, metadata: dict[str, Any], role: str, subjects: Sequence[dict[str, str]]) -> dict[str, Any]:
-    """A RoleBinding or ClusterRoleBinding to the ``role`` (its kind) of the same name."""
+def _binding(kind: str, metadata: dict[str, str], role: str, subjects: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": kind,

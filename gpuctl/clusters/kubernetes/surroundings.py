@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
 
+from gpuctl.base import clock
 from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes.observe.translate import Place
 from gpuctl.clusters.kubernetes.options import Options
@@ -29,6 +31,7 @@ KINDS: tuple[Resource, ...] = (
 """Every kind of object that may be a job."""
 GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 KUEUE = "kueue.x-k8s.io"
+_AGREEING_SECONDS = 5.0
 VISIBILITY = "visibility.kueue.x-k8s.io"
 
 
@@ -106,6 +109,23 @@ class Surroundings:
             return self.api.get(resources.NAMESPACES.path(name=self.namespace), Namespace).metadata.label(names.TEAM) or None
         except (Forbidden, NotFound):
             return None
+
+    @property
+    def owner_name(self) -> str | None:
+        """The team as labels and taints of nodes spell an owner."""
+        from gpuctl.clusters.kubernetes import names
+
+        return (names.label_value(self.team) or None) if self.team is not None else None
+
+    @property
+    def clock_ahead(self) -> float:
+        """Seconds by which the API server's clock is ahead of ours; 0 where the two agree as well as whole seconds tell."""
+        skew = self.api.clock_skew()
+        return skew if abs(skew) > _AGREEING_SECONDS else 0.0
+
+    def now(self) -> datetime:
+        """The present instant by the API server's clock, by which whoever switches nodes goes."""
+        return clock.now() + timedelta(seconds=self.clock_ahead)
 
     @cached_property
     def uid(self) -> str:

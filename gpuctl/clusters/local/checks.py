@@ -95,7 +95,7 @@ def _schedule(machine: Machine) -> Iterator[Line]:
     except GpuctlError as error:
         yield Line(name="schedule", verdict="problem", text=error.message, fix=f"gpuctl windows check {path}")
         return
-    name = found.schedule.metadata.name
+    name = found.name
     if not found.nodes:
         yield Line(name="schedule", verdict="note", text=f"{name} in {path} is not about this machine")
     elif machine.team is None:

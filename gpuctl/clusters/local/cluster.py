@@ -181,6 +181,11 @@ class LocalCluster:
 
         return Listing(items=quota.devices_as_they_are((self._machine.state(self._machine.devices()),)))
 
+    @property
+    def team(self) -> str | None:
+        """The profile's team."""
+        return self._machine.team
+
     def schedules(self) -> Listing[ScheduleStatus]:
         """The machine's schedule, where it has one; jobs that run are told of an edited one."""
         file = self._machine.schedule

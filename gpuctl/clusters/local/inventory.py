@@ -121,6 +121,7 @@ class Machine:
             ready=owned.ready,
             why=owned.why,
             owner=owned.owner,
+            lends=owned.lends_idle,
             devices=devices,
         )
 

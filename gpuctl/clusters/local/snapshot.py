@@ -15,6 +15,7 @@ from gpuctl.clusters.local.store.tasks import Task
 from gpuctl.model.job import State
 from gpuctl.model.reason import Reason
 from gpuctl.model.spec import AfterMode, JobSpec
+from gpuctl.policy.described import queue_job
 from gpuctl.policy.values import After, ArrayProgress, EndedAttempt, PodPlace, QueueJob, Running
 
 _COLUMNS = (
@@ -81,30 +82,8 @@ def parse_task_id(text: str) -> tuple[str, int]:
 
 
 def queue_job_of(job_id: str, name: str, spec: JobSpec, *, submitted_at: datetime, user: str, team: str | None = None) -> QueueJob:
-    """A job with nothing but what its spec asks for."""
-    return QueueJob(
-        id=job_id,
-        name=name,
-        submitted_at=submitted_at,
-        user=user,
-        team=team,
-        priority=spec.priority,
-        pods=spec.nodes,
-        gpus=spec.gpus,
-        gpu_type=spec.gpu_type,
-        cpu_millis=spec.cpu_millis or 0,
-        memory=spec.memory_bytes or 0,
-        devices=spec.devices,
-        exclude=spec.exclude,
-        time_limit=spec.time_seconds,
-        fit_window=spec.fit_window,
-        preemptible=spec.requeue,
-        hold=spec.hold,
-        retries=spec.retries,
-        retries_left=spec.retries,
-        requeue=spec.requeue,
-        array=ArrayProgress(ready=spec.array.count, running=0, parallel=spec.array.parallel) if spec.array else None,
-    )
+    """A job with nothing but what its spec asks for; a machine has no tiers."""
+    return queue_job(spec, job_id=job_id, name=name, submitted_at=submitted_at, user=user, team=team)
 
 
 def gather(connection: sqlite3.Connection, *, cluster: str, node: str, now: datetime) -> Queue:

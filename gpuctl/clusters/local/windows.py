@@ -103,6 +103,7 @@ def status(file: ScheduleFile, machine: "Machine") -> ScheduleStatus:
     ours = selection.selects(schedule, node)
     return ScheduleStatus(
         cluster=machine.cluster,
+        name=schedule.metadata.name,
         schedule=schedule,
         nodes=(machine.node,) if ours else (),
         node_count=1,

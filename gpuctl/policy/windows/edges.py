@@ -40,9 +40,11 @@ def admits(job: QueueJob, owner: str | None, *, lends: bool) -> bool:
 def barred(job: QueueJob, node: NodeState) -> bool:
     """Whether windows keep the job from starting on the node now.
 
-    They do where the node is another team's; where the job has to end in time (``--fit-window``) and would not; and shortly before the end
-    of a window that would cut it.
+    They do where the node is another team's, or about to change hands; where the job has to end in time (``--fit-window``) and would not;
+    and shortly before the end of a window that would cut it.
     """
+    if node.closing is not None:
+        return True
     if node.owner is None:
         return False
     if not admits(job, node.owner, lends=node.lends_idle):
@@ -89,9 +91,13 @@ def next_edge(node: NodeState, now: datetime) -> datetime | None:
 
 
 def at(node: NodeState, moment: datetime) -> NodeState:
-    """The node as its windows will have it at ``moment``."""
+    """The node as its windows will have it at ``moment``; once it has changed hands it is open again."""
     left = tuple(span for span in node.spans if span.until is None or span.until > moment)
-    return owned(node, left, at=moment) if left else node
+    if not left:
+        return node
+    then = owned(node, left, at=moment)
+    handed_over = node.closing is not None and node.owner_until is not None and moment >= node.owner_until
+    return msgspec.structs.replace(then, closing=None) if handed_over else then
 
 
 def owned(node: NodeState, spans: tuple[OwnerSpan, ...], *, at: datetime) -> NodeState:

@@ -17,6 +17,8 @@ from gpuctl.policy.wording import shape
 def opens(job: QueueJob, nodes: Sequence[NodeState], now: datetime) -> datetime | None:
     """The first instant from ``now`` at which windows would let the job start, were all nodes empty; None: not in sight."""
     for moment in (now, *edges.starts(nodes, now)):
+        if job.fit_window and moment > now and any(len(node.spans) > 1 and moment >= node.spans[-1].start for node in nodes):
+            return None  # nobody looked for the end of that window
         if isinstance(place(job, Space.empty([edges.at(node, moment) for node in nodes])), Placement):
             return moment
     return None
@@ -25,12 +27,15 @@ def opens(job: QueueJob, nodes: Sequence[NodeState], now: datetime) -> datetime 
 def closed(job: QueueJob, nodes: Sequence[NodeState], now: datetime) -> tuple[Reason, datetime | None]:
     """Why windows keep the job waiting and from when on they do not: the sentence says both, the advice what would change it."""
     shut = [node for node in nodes if edges.barred(job, node)]
+    handed = [node for node in shut if node.closing is not None]
     foreign = [node for node in shut if node.owner is not None and not edges.admits(job, node.owner, lends=node.lends_idle)]
     opening = opens(job, nodes, now)
     zone = next((node.zone for node in shut), None)
     start = f"can start at {when(opening, now, zone)}" if opening is not None else _no_start(shut, now, zone)
     what = f"needs {shape(job)}"
-    if foreign:
+    if handed and len(handed) >= len(foreign):
+        sentence = f"{what}, {_handed_over(handed, len(nodes), now, zone)}, {start}"
+    elif foreign:
         owners = ", ".join(sorted({node.owner for node in foreign if node.owner is not None}))
         sentence = f"{what}, {len(foreign)} of {len(nodes)} {'nodes belong' if len(nodes) > 1 else 'node belongs'} to {owners}, {start}"
     else:
@@ -43,12 +48,24 @@ def closed(job: QueueJob, nodes: Sequence[NodeState], now: datetime) -> tuple[Re
 def _no_start(shut: Sequence[NodeState], now: datetime, zone: str | None) -> str:
     """Who only knows the present owner cannot name a start."""
     ends = [node.owner_until for node in shut if node.owner_until is not None and not node.spans]
-    return f"until {when(min(ends), now, zone)}" if ends else "no window ahead lets it start"
+    if ends:
+        return f"until {when(min(ends), now, zone)}"
+    if any(node.spans for node in shut):
+        return "no window ahead lets it start"
+    return "can start when that is done" if any(node.closing is not None for node in shut) else "nobody says until when"
+
+
+def _handed_over(handed: Sequence[NodeState], total: int, now: datetime, zone: str | None) -> str:
+    """``2 of 4 nodes are closed: they go to team-train at 22:00 CET``."""
+    owners = ", ".join(sorted({node.closing for node in handed if node.closing is not None}))
+    at = min((edge for node in handed if (edge := node.owner_until) is not None), default=None)
+    goes = f"{'they go' if len(handed) > 1 else 'it goes'} to {owners}" + (f" at {when(at, now, zone)}" if at is not None else " now")
+    return f"{len(handed)} of {total} {'nodes' if total > 1 else 'node'} {'are' if len(handed) > 1 else 'is'} closed: {goes}"
 
 
 def _ends_too_soon(job: QueueJob, shut: Sequence[NodeState], now: datetime) -> str:
     edge = edges.first_edge(job, shut)
-    assert edge is not None  # a node that is ours and barred is barred by its edge
+    assert edge is not None  # a node that is ours, open and barred is barred by its edge
     ends = f"the window ends at {when(edge.at, now, shut[0].zone)}"
     if job.fit_window and job.time_limit is not None:
         return f"{ends}, too soon for {duration.canonical(job.time_limit)}"
@@ -60,7 +77,7 @@ def _advice(job: QueueJob, foreign: Sequence[NodeState], shut: Sequence[NodeStat
         return "no team is set: export GPUCTL_TEAM=NAME, or set team in the profile"
     if any(node.lends_idle for node in foreign):
         return "--requeue lets it use what stands idle now, until the owner needs it"
-    edge = edges.first_edge(job, shut) if not foreign else None
+    edge = edges.first_edge(job, shut) if not foreign and all(node.closing is None for node in shut) else None
     if edge is not None:
         most = int((edge.at - now).total_seconds()) // 60 * 60
         shorter = f"a --time of at most {duration.canonical(most)} would start now" if most >= 60 else None

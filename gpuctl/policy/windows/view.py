@@ -1,6 +1,6 @@
 """A schedule as people are shown it: whose the nodes are, whose next, and how the days go."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gpuctl.model.schedule import NextOwner, OwnedSpan, PoolWindows, ScheduleStatus
 from gpuctl.policy.windows import owners
@@ -8,7 +8,19 @@ from gpuctl.policy.windows import owners
 
 def view(status: ScheduleStatus, at: datetime, *, since: datetime, until: datetime, team: str | None = None) -> PoolWindows:
     """The schedule at ``at``, with the spans of [since, until) and the view of ``team`` (by default of those who ask)."""
-    schedule = status.schedule
+    ahead = timedelta(seconds=status.clock_ahead)
+    at += ahead
+    schedule = status.obeyed
+    if schedule is None:
+        return PoolWindows(
+            name=status.name,
+            cluster=status.cluster,
+            at=at,
+            node_count=status.node_count,
+            team=team if team is not None else status.team,
+            problems=status.problems,
+            notes=status.notes,
+        )
     spans = tuple(
         OwnedSpan(
             start=each.start,
@@ -26,7 +38,7 @@ def view(status: ScheduleStatus, at: datetime, *, since: datetime, until: dateti
         window = change.window.name if change.window is not None else None
         following = NextOwner(owner=change.owner, at=change.at, window=window)
     return PoolWindows(
-        name=schedule.metadata.name,
+        name=status.name,
         cluster=status.cluster,
         time_zone=schedule.spec.time_zone,
         at=at,
@@ -40,4 +52,5 @@ def view(status: ScheduleStatus, at: datetime, *, since: datetime, until: dateti
         next=following,
         team=team if team is not None else status.team,
         spans=spans,
+        notes=status.notes,
     )

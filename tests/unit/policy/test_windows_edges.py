@@ -196,3 +196,33 @@ def test_where_only_the_present_owner_is_known_the_sentence_ends_there() -> None
     assert isinstance(wait, Wait)
     assert wait.reason.sentence == "needs 1x1, 1 of 1 node belongs to team-b, until 21:00 UTC"
     assert found.wake_at == NIGHT
+
+
+def test_a_node_that_closes_keeps_everybody_out_until_it_has_changed_hands() -> None:
+    late = MORNING - timedelta(minutes=20)
+    state = node(*nights(), at=late, closing="platform")
+    for team in ("team-a", "platform"):
+        wait = verdict(job(team=team, time_limit=60), state, late).actions[0]
+        assert isinstance(wait, Wait)
+        assert wait.reason.sentence.startswith("needs 1x1, 1 of 1 node is closed: it goes to platform at 05:00 UTC, ")
+        assert wait.reason.advice is None
+    ours = verdict(job(team="platform"), state, late).actions[0]
+    assert isinstance(ours, Wait)
+    assert ours.expected_start == MORNING
+    assert starts(job(team="platform"), edges.at(state, MORNING), MORNING)
+
+
+def test_a_node_of_which_nobody_says_what_follows() -> None:
+    state = NodeState(cluster="lab", name="a", gpu_type="h100", gpus=8, gpus_free=8, owner="platform", at=NOW)
+    wait = verdict(job(), state).actions[0]
+    assert isinstance(wait, Wait)
+    assert wait.reason.sentence == "needs 1x1, 1 of 1 node belongs to platform, nobody says until when"
+    done = verdict(job(team="platform"), msgspec.structs.replace(state, closing="team-a")).actions[0]
+    assert isinstance(done, Wait)
+    assert done.reason.sentence.endswith("1 of 1 node is closed: it goes to team-a now, can start when that is done")
+
+
+def test_a_window_that_is_always_too_short_never_opens_for_a_job_that_has_to_fit() -> None:
+    found = node(*nights(), OwnerSpan(owner="team-a", start=MORNING + timedelta(hours=16)))
+    assert opening.opens(job(fit_window=True, time_limit=3600), (found,), NOW) == NIGHT
+    assert opening.opens(job(fit_window=True, time_limit=9 * 3600), (found,), NOW) is None

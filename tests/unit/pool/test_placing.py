@@ -1,10 +1,15 @@
 """Placement at submit over several clusters: where, in which words, and why nowhere."""
 
+from datetime import datetime, timezone
+
 import pytest
 
 from gpuctl.base.errors import AuthError, InvalidInput, NotAllowedError, NotKeptHere, UnavailableError
+from gpuctl.model.ask import Listing
 from gpuctl.model.quota import Quota
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.model.spec import VolumeMount
+from gpuctl.policy.windows import review
 from gpuctl.port.capability import Capability
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.pool import STATELESS, fake_pool, stateless, submission
@@ -275,3 +280,50 @@ def test_two_contexts_of_one_cluster_are_one_place() -> None:
     rows = {row.name: row for row in pool.clusters().items}
     assert (rows["second"].same_as, rows["second"].total, rows["first"].same_as) == ("first", {}, None)
     assert [row.cluster for row in pool.quota().items] == ["first", "cloud"]
+
+
+NIGHT = b"""
+apiVersion: gpuctl.io/v1alpha1
+kind: PoolSchedule
+metadata: {name: always}
+spec: {pool: {}, timeZone: UTC, defaultOwner: vision, windows: []}
+"""
+
+
+def owned(name: str, owner: str, *, team: str, **marks: object) -> FakeCluster:
+    """A cluster whose nodes are ``owner``'s, and that takes my jobs for ``team``'s."""
+    schedule, problems = review.read(NIGHT, source="x", now=datetime.now(timezone.utc))
+    assert not problems
+    cluster = stateless(name)
+    cluster.my_team = team
+    cluster.marks = {node: {"owner": owner, **marks} for node in cluster.node_names}
+    cluster.schedules_of = (ScheduleStatus(cluster=name, name="always", schedule=schedule, nodes=tuple(cluster.node_names)),)
+    return cluster
+
+
+def test_my_team_may_have_another_name_in_every_cluster() -> None:
+    theirs, mine = owned("res-a", "vision", team="speech"), owned("res-b", "vision-lab", team="vision-lab")
+    submitted = fake_pool(theirs, mine).submit(submission(gpus=8))
+    assert submitted.sentence == (
+        "submitted to res-b, reserved (res-a: needs 1x8, 2 of 2 nodes belong to vision, no window ahead lets it start)"
+    )
+    both = fake_pool(owned("res-a", "vision", team="vision"), mine)
+    assert both.submit(submission(gpus=8)).sentence == "submitted to res-a, reserved"
+
+
+def test_schedules_are_read_only_where_nodes_have_owners() -> None:
+    plain, mine = stateless("res-a"), owned("res-b", "vision", team="vision")
+    fake_pool(plain, mine).submit(submission(gpus=8))
+    assert ("schedules" in plain.calls, "schedules" in mine.calls) == (False, True)
+
+
+def test_schedules_that_cannot_be_read_are_a_note() -> None:
+    class Hidden(FakeCluster):
+        def schedules(self) -> Listing[ScheduleStatus]:
+            raise NotAllowedError("cannot list poolschedules", cause="forbidden")
+
+    cluster = Hidden("res-a", tier="reserved", capabilities=STATELESS)
+    cluster.my_team = "vision"
+    cluster.marks = {"res-a-0": {"owner": "vision"}}
+    submitted = fake_pool(cluster).submit(submission(gpus=8))
+    assert submitted.notes == ("time windows of res-a are unknown: cannot list poolschedules (forbidden)",)

@@ -31,8 +31,15 @@ def utc(at: datetime | None) -> str:
 
 
 def _nodes(pool: PoolWindows) -> str:
+    if pool.problems or (pool.node_count is None and not pool.nodes):
+        return cells.UNKNOWN
     there = f"/{pool.node_count}" if pool.node_count is not None else ""
     return f"{len(pool.nodes)}{there}"
+
+
+def _owner(pool: PoolWindows) -> str:
+    """Whose the nodes are by the schedule; of one that is not obeyed nobody's."""
+    return "not obeyed" if pool.problems else cells.known(pool.owner)
 
 
 def _next_at(pool: PoolWindows) -> datetime | None:
@@ -52,7 +59,7 @@ COLUMNS = (
     Column(name="NAME", cell=lambda pool, _: pool.name),
     Column(name="CLUSTER", cell=lambda pool, _: pool.cluster),
     Column(name="NODES", cell=lambda pool, _: _nodes(pool), right=True),
-    Column(name="OWNER", cell=lambda pool, _: pool.owner, shrink=True),
+    Column(name="OWNER", cell=lambda pool, _: _owner(pool), shrink=True),
     Column(name="NEXT", cell=lambda pool, _: pool.next.owner if pool.next is not None else cells.ABSENT, shrink=True),
     Column(name="AT", cell=lambda pool, context: local(_next_at(pool), context)),
     Column(name="UTC", cell=_next_utc),
@@ -60,7 +67,7 @@ COLUMNS = (
     Column(name="UNTIL", cell=lambda pool, _: utc(_next_at(pool)), wide=True),
     Column(name="WINDOW", cell=lambda pool, _: cells.present(pool.window), wide=True),
     Column(name="LENDS", cell=lambda pool, _: "idle" if pool.lends else cells.ABSENT, wide=True),
-    Column(name="ZONE", cell=lambda pool, _: pool.time_zone, wide=True),
+    Column(name="ZONE", cell=lambda pool, _: cells.present(pool.time_zone), wide=True),
     Column(name="GPUS", cell=lambda pool, _: cells.known(pool.gpus), right=True, wide=True),
 )
 """``gpuctl windows``."""

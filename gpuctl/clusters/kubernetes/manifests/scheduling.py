@@ -56,8 +56,11 @@ def _selector(spec: JobSpec, facts: ClusterFacts, settings: Settings, placement:
 def _required(spec: JobSpec, facts: ClusterFacts, *, gpus: bool) -> dict[str, Any]:
     term: dict[str, Any] = {}
     products = _products(spec, facts) if gpus and spec.gpus else []
-    if products:
-        term["matchExpressions"] = [{"key": facts.product_label, "operator": "In", "values": products}]
+    wanted = [{"key": facts.product_label, "operator": "In", "values": products}] if products else []
+    if spec.fit_window and facts.too_short:
+        wanted.append({"key": names.NODE_SCHEDULE, "operator": "NotIn", "values": list(facts.too_short)})
+    if wanted:
+        term["matchExpressions"] = wanted
     excluded = _excluded(spec, facts.name)
     if excluded:
         # By the node's own name: its hostname label may be another word.
@@ -87,4 +90,8 @@ def _tolerations(spec: JobSpec, team: str | None, settings: Settings, *, gpus: b
         found.append({"key": settings.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
     if team is not None and names.label_value(team):
         found.append({"key": names.OWNER_TAINT, "operator": "Equal", "value": names.label_value(team), "effect": "NoSchedule"})
+    if spec.requeue:  # it can be stopped, so it may use what anybody lends
+        found.append({"key": names.LENDS_TAINT, "operator": "Exists", "effect": "NoSchedule"})
+    elif team is not None and names.label_value(team):
+        found.append({"key": names.LENDS_TAINT, "operator": "Equal", "value": names.label_value(team), "effect": "NoSchedule"})
     return found

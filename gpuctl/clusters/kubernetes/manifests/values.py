@@ -41,6 +41,7 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
         products: values of ``product_label`` on the nodes.
         product_label: the node label that tells the GPU's product.
         tier_labels: whether nodes carry ``gpuctl.io/tier`` (else the tier is the whole cluster's and selects nothing).
+        too_short: schedules on whose nodes a job that has to end within its window would not.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
     products: tuple[str, ...] = ()
     product_label: str = "nvidia.com/gpu.product"
     tier_labels: bool = False
+    too_short: tuple[str, ...] = ()
 
     def serves(self, group_version: str) -> bool:
         """Whether the cluster has this API."""
