@@ -29,3 +29,95 @@ def test_the_noun_alone_starts_nothing(run: Any) -> None:
     outcome = run(RecordingPool(), "controller")
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith("Usage: gpuctl controller [OPTIONS] [VERB] [ARGS]...\n")
+
+
+def manifests(run: Any, *args: str) -> list[dict[str, Any]]:
+    outcome = run(RecordingPool(), "controller", "manifests", "--image", "registry.example:5000/ml/gpuctl:1.0", *args)
+    assert (outcome.code, outcome.err) == (0, "")
+    return list(yaml.safe_load_all(outcome.out))
+
+
+def named(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    return next(each for each in documents if each["kind"] == kind)
+
+
+def test_manifests_are_the_same_every_time_and_in_json(run: Any) -> None:
+    documents = manifests(run)
+    assert manifests(run) == documents
+    listed = json.loads(run(RecordingPool(), "controller", "manifests", "--image", "registry.example:5000/ml/gpuctl:1.0", "-o", "json").out)
+    assert listed == {"apiVersion": "v1", "kind": "List", "items": documents}
+    identities = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in documents]
+    assert len(set(identities)) == len(identities)
+    assert [kind for kind, _, _ in identities[:2]] == ["Namespace", "CustomResourceDefinition"]
+    assert all("generateName" not in each["metadata"] for each in documents)
+
+
+def test_options_reach_the_objects(run: Any) -> None:
+    args = ("--namespace", "1e3", "--replicas", "3", "--cluster-name", "res a", "--gpu-resource", "example.com/gpu-*")
+    documents = manifests(run, *args)
+    assert {each["metadata"]["namespace"] for each in documents if "namespace" in each["metadata"]} == {"1e3"}
+    assert {each["namespace"] for document in documents for each in document.get("subjects", ())} == {"1e3"}
+    deployment = named(documents, "Deployment")["spec"]
+    assert deployment["replicas"] == 3
+    container = deployment["template"]["spec"]["containers"][0]
+    assert container["image"] == "registry.example:5000/ml/gpuctl:1.0"
+    assert container["args"][-2:] == ["--cluster-name", "res a"]
+    policy = str(named(documents, "ValidatingAdmissionPolicy"))
+    assert r"^(example\\.com/gpu-.*)$" in policy
+    assert "nvidia" not in policy
+
+
+def test_words_that_other_readers_take_for_numbers_are_quoted(run: Any) -> None:
+    out = run(RecordingPool(), "controller", "manifests", "--image", "x", "--namespace", "1e3", "--cluster-name", "y").out
+    assert 'name: "1e3"\n' in out
+    assert '- "y"\n' in out
+
+
+def test_without_admission(run: Any) -> None:
+    whole, without = manifests(run), manifests(run, "--without-admission")
+    left_out = [each for each in whole if each not in without]
+    assert {each["kind"] for each in left_out} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert without == [each for each in whole if each not in left_out]
+
+
+def test_an_image_has_to_be_named(run: Any) -> None:
+    outcome = run(RecordingPool(), "controller", "manifests")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "error[no-image]: cannot print manifests: --image is missing" in outcome.err
+    assert "docker build" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [
+        ("--namespace", "GPU System", "--namespace: is no name of a namespace, got 'GPU System'"),
+        ("--namespace", "", "--namespace: is no name of a namespace, got ''"),
+        ("--namespace", "n" * 64, "--namespace: is no name of a namespace"),
+        ("--namespace", "kube-system", "--namespace: is the cluster's own, got 'kube-system'"),
+        ("--replicas", "0", "--replicas: is out of range, got 0 (allowed: 1 to 9)"),
+        ("--replicas", "-1", "--replicas: is out of range, got -1"),
+        ("--replicas", "two", "two"),
+        ("--image", "a b", "--image: is no image, got 'a b'"),
+        ("--image", "Registry/x", "--image: is no image"),
+        ("--image", "", "--image: is no image, got ''"),
+        ("--cluster-name", " ", "--cluster-name: is no name, got ' '"),
+        ("--gpu-resource", "gpu", "--gpu-resource: is no name of a resource, got 'gpu'"),
+        ("--gpu-resource", "a.b/c'", "--gpu-resource: is no name of a resource"),
+    ],
+)
+def test_bad_input(run: Any, flag: str, value: str, told: str) -> None:
+    outcome = run(RecordingPool(), "controller", "manifests", "--image", "x", flag, value)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert told in outcome.err
+
+
+def test_everything_wrong_is_told_at_once(run: Any) -> None:
+    outcome = run(RecordingPool(), "controller", "manifests", "--namespace", "A", "--replicas", "0", "--image", "")
+    assert [line.split(":")[0].strip() for line in outcome.err.splitlines()[1:]] == ["--image", "--namespace", "--replicas"]
+
+
+@pytest.mark.parametrize("image", ["gpuctl", "gpuctl:1", "docker.io/a/b_c/gpuctl:v1.0-rc.1", "r.example:5000/g@sha256:" + "0" * 64])
+def test_images(run: Any, image: str) -> None:
+    outcome = run(RecordingPool(), "controller", "manifests", "--image", image)
+    assert outcome.code == 0
+    assert f"image: {image}\n" in outcome.out

@@ -1,5 +1,6 @@
 """What gpuctl may do in a cluster and what it needs to: the rules of ``doctor --rbac``, and the questions of its access review."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gpuctl.clusters.kubernetes.names import POOL_SCHEDULES
@@ -69,12 +70,12 @@ def documents(*, namespace: str) -> tuple[dict[str, Any], ...]:
     group = [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "scientists"}]
     operators = [{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": "gpu-operators"}]
     return (
-        _role("Role", scientist, IN_NAMESPACE),
-        _binding("RoleBinding", scientist, "Role", group),
-        _role("ClusterRole", {"name": "gpuctl-viewer"}, CLUSTER_WIDE),
-        _binding("ClusterRoleBinding", {"name": "gpuctl-viewer"}, "ClusterRole", group),
-        _role("ClusterRole", {"name": "gpuctl-operator"}, (*IN_NAMESPACE, *CLUSTER_WIDE, *OPERATING)),
-        _binding("ClusterRoleBinding", {"name": "gpuctl-operator"}, "ClusterRole", operators),
+        role("Role", scientist, IN_NAMESPACE),
+        binding("RoleBinding", scientist, "Role", group),
+        role("ClusterRole", {"name": "gpuctl-viewer"}, CLUSTER_WIDE),
+        binding("ClusterRoleBinding", {"name": "gpuctl-viewer"}, "ClusterRole", group),
+        role("ClusterRole", {"name": "gpuctl-operator"}, (*IN_NAMESPACE, *CLUSTER_WIDE, *OPERATING)),
+        binding("ClusterRoleBinding", {"name": "gpuctl-operator"}, "ClusterRole", operators),
     )
 
 
@@ -86,7 +87,8 @@ def yaml(*, namespace: str) -> str:
     return head + writer.safe_dump_all(documents(namespace=namespace), sort_keys=False)
 
 
-def _role(kind: str, metadata: dict[str, str], needs: tuple[Need, ...]) -> dict[str, Any]:
+def role(kind: str, metadata: dict[str, Any], needs: Sequence[Need]) -> dict[str, Any]:
+    """A Role or ClusterRole that grants the needs, each resource's verbs once."""
     merged: dict[tuple[str, str], dict[str, None]] = {}
     for need in needs:
         name = f"{need.resource.plural}/{need.sub}" if need.sub else need.resource.plural
@@ -102,7 +104,8 @@ def _role(kind: str, metadata: dict[str, str], needs: tuple[Need, ...]) -> dict[
     }
 
 
-def _binding(kind: str, metadata: dict[str, str], role: str, subjects: list[dict[str, str]]) -> dict[str, Any]:
+def binding(kind: str, metadata: dict[str, Any], role: str, subjects: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """A RoleBinding or ClusterRoleBinding to the ``role`` (its kind) of the same name."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": kind,
