@@ -189,6 +189,11 @@ class KubernetesCluster:
     def _shown(self, found: Found) -> Job:
         subject = gather.whole(self._around, found.root, with_events=False)
         job = listing.with_reason(translate.job(subject, self._around.place, whole=True), subject, self._around, now=clock.now())
+        if not job.final:
+            from gpuctl.clusters.kubernetes import windowed
+
+            windows = windowed.read(self._around)
+            job = windowed.told(job, windows) if windows is not None else job
         return _task(job, subject, found)
 
     def explain(self, ref: str) -> Explanation:

@@ -3,6 +3,7 @@
 import msgspec
 
 from gpuctl.base import clock
+from gpuctl.clusters.kubernetes import windowed
 from gpuctl.clusters.kubernetes.listing import Found, tasks_of
 from gpuctl.clusters.kubernetes.observe import gather, translate
 from gpuctl.clusters.kubernetes.observe.translate import Parts
@@ -18,12 +19,16 @@ def explain(around: Surroundings, found: Found) -> Explanation:
     subject = gather.whole(around, found.root, with_events=True)
     now = clock.now()
     job = translate.job(subject, around.place, whole=True)
+    windows = windowed.read(around) if not job.final else None
+    job = windowed.told(job, windows) if windows is not None else job
     parts = translate.parts(subject)
     seen = [*translate.evidence(subject, around.place, now=now), *said(parts)]
     if found.tasks is not None:
         job = next(each for each in tasks_of(job, subject) if each.name == f"{job.name}_{found.tasks[0]}")
         seen = _of_task(seen, parts, job, found.tasks[0])
-    return judge(job, seen, now)
+    answer = judge(job, seen, now)
+    note = windowed.note(job, windows) if windows is not None and job.state.active else None
+    return answer if note is None else msgspec.structs.replace(answer, also=(note, *answer.also))
 
 
 def said(parts: Parts) -> list[Evidence]:

@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from gpuctl.base.errors import GpuctlError
-from gpuctl.clusters.kubernetes import inventory, options, schedules
+from gpuctl.clusters.kubernetes import inventory, names, options, schedules
 from gpuctl.clusters.kubernetes.inventory import Inventory
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Runtime, Settings
 from gpuctl.clusters.kubernetes.surroundings import Surroundings, together
 from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.core import VolumeClaim
 from gpuctl.kube.objects.kubeflow import TrainingRuntime
-from gpuctl.kube.resources import CLUSTER_TRAINING_RUNTIMES, TRAIN_JOBS, TRAINING_RUNTIMES
+from gpuctl.kube.objects.meta import Object
+from gpuctl.kube.resources import CLUSTER_TRAINING_RUNTIMES, PRIORITY_CLASSES, TRAIN_JOBS, TRAINING_RUNTIMES
 from gpuctl.model.schedule import ScheduleStatus
 
 FRAMEWORK = "trainer.kubeflow.org/framework"
@@ -28,8 +31,11 @@ class Facts(NamedTuple):
     schedules: tuple[ScheduleStatus, ...] = ()
 
 
-def read(around: Surroundings, *, count: bool = True, volumes: bool = False) -> Facts:
-    """Ask for nodes (with ``count`` also what is free), queues, runtimes, the team and, if wanted, volumes, concurrently."""
+def read(around: Surroundings, *, count: bool = True, volumes: bool = False, borrowing: bool = False) -> Facts:
+    """Ask for nodes (with ``count`` also what is free), queues, runtimes, the team, schedules and, if wanted, volumes, concurrently.
+
+    ``borrowing``: also what a job needs that uses what others lend.
+    """
     around.discovery  # noqa: B018  (before the threads, which all need it)
     asked: dict[str, Callable[[], object]] = {
         "inventory": lambda: inventory.read(around, count=count),
@@ -37,6 +43,7 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False) -> 
         "runtimes": lambda: runtimes(around),
         "team": lambda: around.team,
         "claims": lambda: _claims(around) if volumes else None,
+        "preemptible": lambda: _preemptible_class(around) if borrowing else None,
         "schedules": lambda: schedules.held(around, now=around.now()) if schedules.served(around) else (),
     }
     answers = dict(zip(asked, together(lambda name: asked[name](), list(asked)), strict=True))
@@ -63,10 +70,27 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False) -> 
         product_label=there.product_label if there is not None else inventory.PRODUCT_LABELS[0],
         tier_labels=there.tier_labels if there is not None else False,
     )
-    windows = _windows(around, there, answers["schedules"])
+    windows, preemptible = _windows(around, there, answers["schedules"]), answers["preemptible"]
+    cluster = msgspec.structs.replace(
+        cluster,
+        lends=any(node.lends for node in cluster.nodes) or any(_lends(each) for each in windows),
+        preemptible_class=preemptible if isinstance(preemptible, str) else None,
+    )
     return Facts(
         cluster, there, claims if isinstance(claims, dict) else None, team if isinstance(team, str) else None, tuple(notes), windows
     )
+
+
+def _lends(status: ScheduleStatus) -> bool:
+    return status.obeyed is not None and any(window.borrow.idle for window in status.obeyed.spec.windows)
+
+
+def _preemptible_class(around: Surroundings) -> str | None:
+    """The class that the platform's manifests bring; None where it is not there."""
+    try:
+        return around.api.get(PRIORITY_CLASSES.path(name=names.PREEMPTIBLE_CLASS), Object).metadata.name
+    except NotFound:
+        return None
 
 
 def _windows(around: Surroundings, there: Inventory | None, held: object) -> tuple[ScheduleStatus, ...]:

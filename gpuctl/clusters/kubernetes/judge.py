@@ -57,7 +57,7 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
     """
     spec = submission.spec
     wanted = _volumes(spec)
-    facts = looked_up.read(around, volumes=bool(wanted))
+    facts = looked_up.read(around, volumes=bool(wanted), borrowing=spec.requeue)
     if facts.claims is not None:
         missing = [name for name in wanted if name not in facts.claims]
         if missing:

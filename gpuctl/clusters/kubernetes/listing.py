@@ -11,7 +11,7 @@ import msgspec
 
 from gpuctl.base import clock
 from gpuctl.base.errors import ConflictError, NotFoundError
-from gpuctl.clusters.kubernetes import names
+from gpuctl.clusters.kubernetes import names, windowed
 from gpuctl.clusters.kubernetes.observe import gather, translate, translate_array
 from gpuctl.clusters.kubernetes.observe.objects import Root
 from gpuctl.clusters.kubernetes.observe.translate import Subject
@@ -44,10 +44,15 @@ def jobs(around: Surroundings, query: JobQuery) -> Listing[Job]:
     # What a root leaves open can only become more, so a final state is final already here.
     likely = [(root, job) for root, job in quick if _may_match(job, query, now=now)]
     failed = [root.metadata.label(names.JOB_ID) for root, job in likely if job.state in (State.FAILED, State.LOST, State.CUT)]
-    subjects = gather.subjects(around, [root for root, _ in likely], explain=failed if len(failed) <= MOST_EXPLAINED else ())
+    windows = windowed.read(around) if windowed.concerned(job for _, job in likely) else None
+    wanted = failed if len(failed) <= MOST_EXPLAINED else []
+    if windows is not None:  # on which nodes a job runs, only its pods know
+        wanted = wanted + [root.metadata.label(names.JOB_ID) for root, job in likely if job.state.active]
+    subjects = gather.subjects(around, [root for root, _ in likely], explain=wanted)
     made = []
     for subject in subjects:
         job = with_reason(translate.job(subject, place, whole=False), subject, around, now=now)
+        job = windowed.told(job, windows) if windows is not None else job
         if _matches(job, query, now=now):
             made += tasks_of(job, subject, query) if query.tasks and job.spec.array is not None else [job]
     made.sort(key=_order)

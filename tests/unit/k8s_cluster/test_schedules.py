@@ -10,7 +10,7 @@ import pytest
 from gpuctl.base.errors import NotKeptHere
 from gpuctl.clusters.kubernetes import rbac
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
-from gpuctl.model.ask import Submission
+from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.pool.direct import DirectPool
 from gpuctl.pool.members import Member, Members
 from tests.fakes.kube_api import KINDS, FakeApi, Refusal
@@ -296,3 +296,68 @@ def test_a_new_node_of_a_type_that_is_not_there_yet(api: FakeApi, cluster: Kuber
     api.put(NODES, node("login", 0, ""))
     api.put(SCHEDULES, schedule())
     assert "login" not in cluster.schedules().items[0].nodes
+
+
+def test_a_job_that_borrows_ranks_below_everybody_where_nodes_are_lent_and_nowhere_else(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make
+) -> None:
+    jobsets, classes = ("jobset.x-k8s.io", "v1alpha2"), ("scheduling.k8s.io", "v1")
+    api.groups = {**api.groups, jobsets: [("jobsets", "JobSet", True)], classes: [("priorityclasses", "PriorityClass", False)]}
+    api.put("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "gpuctl-preemptible"}, "value": -1000})
+    lab = cluster_of(team="team-b", priority_classes="0:batch")
+
+    def pod() -> dict[str, Any]:
+        root = lab.render(submission(gpus=8, requeue=True))[-1]
+        found: dict[str, Any] = root["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+        return found
+
+    def lends(found: dict[str, Any]) -> list[dict[str, str]]:
+        return [each for each in found["spec"]["tolerations"] if each["key"] == "gpuctl.io/lends"]
+
+    plain = pod()
+    assert (plain["spec"]["priorityClassName"], lends(plain)[0]["value"]) == ("batch", "team-b")
+    assert "gpuctl.io/preemptible" not in plain["metadata"]["labels"]
+    api.put(SCHEDULES, schedule(window={"borrow": {"idle": True}}))
+    borrower = pod()
+    assert borrower["spec"]["priorityClassName"] == "gpuctl-preemptible"
+    assert lends(borrower) == [{"key": "gpuctl.io/lends", "operator": "Exists", "effect": "NoSchedule"}]
+    assert borrower["metadata"]["labels"]["gpuctl.io/preemptible"] == "true"
+
+
+def test_jobs_and_why_say_what_a_job_waits_for_and_when_one_is_cut(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make
+) -> None:
+    own(api, "platform")
+    api.put(SCHEDULES, schedule(start=3, end=8))
+    lab = cluster_of(team="team-a")
+    waiting = lab.launch(submission(gpus=8)).job.name
+    sentence = f"needs 1x8, 4 of 4 nodes belong to platform, can start at {_clock(3)}"
+    (listed,) = lab.jobs(JobQuery()).items
+    assert listed.reason is not None
+    assert (listed.reason.code, listed.reason.sentence, listed.expected_start) == ("window", sentence, began() + timedelta(hours=3))
+    assert lab.explain(waiting).reason == listed.reason
+    own(api, "team-a")
+    api.put(SCHEDULES, schedule(start=-1, end=3))
+    (job,) = api.all(JOBS)
+    pod = {
+        "metadata": {"name": "p", "labels": {**job["metadata"]["labels"], "batch.kubernetes.io/job-completion-index": "0"}},
+        "spec": {"nodeName": "node-2", "containers": [{"name": "main"}]},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [{"name": "main", "state": {"running": {"startedAt": began().strftime("%Y-%m-%dT%H:%M:%SZ")}}}],
+        },
+    }
+    api.put("/api/v1/pods", pod, namespace="ml")
+    api.put(JOBS, {**job, "status": {"active": 1, "ready": 1, "startTime": began().strftime("%Y-%m-%dT%H:%M:%SZ")}})
+    (running,) = lab.jobs(JobQuery()).items
+    assert (running.state.value, running.ends_by, running.reason) == ("running", began() + timedelta(hours=3), None)
+    assert lab.job(waiting).ends_by == running.ends_by
+    (note, *_) = lab.explain(waiting).also
+    assert str(note.sentence).startswith(f"will be cut at {_clock(3)}, in ")
+
+
+def test_a_cluster_without_schedules_is_not_asked_for_nodes_by_a_list(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
+    cluster.launch(submission(gpus=1))
+    api.requests.clear()
+    cluster.jobs(JobQuery())
+    assert not any("/nodes" in target for _, target in api.requests)

@@ -8,7 +8,7 @@ from gpuctl.clusters.kubernetes.manifests import environment
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
 from gpuctl.clusters.kubernetes.manifests.patch import merge
 from gpuctl.clusters.kubernetes.manifests.resources import amounts, resources
-from gpuctl.clusters.kubernetes.manifests.scheduling import scheduling
+from gpuctl.clusters.kubernetes.manifests.scheduling import borrows, scheduling
 
 MAIN = "main"
 CODE_CONTAINER = "gpuctl-code"
@@ -77,7 +77,8 @@ def template(
         spec["automountServiceAccountToken"] = False
     if job.settings.pull_secret is not None:
         spec["imagePullSecrets"] = [{"name": job.settings.pull_secret}]
-    found = {"metadata": {"labels": {**job.labels, names.PART: role}}, "spec": spec}
+    stoppable = {names.PREEMPTIBLE: "true"} if borrows(job.spec, job.facts) else {}
+    found = {"metadata": {"labels": {**job.labels, names.PART: role, **stoppable}}, "spec": spec}
     for patch in job.patches:
         found = merge(found, _aimed(patch, container))
     if all(each["name"] != container for each in found["spec"]["containers"]):

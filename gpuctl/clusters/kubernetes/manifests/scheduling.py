@@ -21,13 +21,22 @@ def scheduling(
     if required:
         term = {"nodeSelectorTerms": [required]}
         found["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}
-    found["tolerations"] = _tolerations(spec, team, settings, gpus=gpus)
+    found["tolerations"] = _tolerations(spec, team, facts, settings, gpus=gpus)
     if not found["tolerations"]:
         del found["tolerations"]
-    priority = priority_class(spec.priority, settings)
+    lowest = facts.preemptible_class if borrows(spec, facts) else None
+    priority = lowest or priority_class(spec.priority, settings)
     if priority is not None:
         found["priorityClassName"] = priority
     return found
+
+
+def borrows(spec: JobSpec, facts: ClusterFacts) -> bool:
+    """Whether the job may use what others lend: it can be stopped, and somebody here does lend.
+
+    Such pods rank below everybody's, so that the scheduler itself makes room for the owner; elsewhere a job keeps its priority.
+    """
+    return spec.requeue and facts.lends
 
 
 def priority_class(priority: int, settings: Settings) -> str | None:
@@ -84,13 +93,13 @@ def _excluded(spec: JobSpec, cluster: str) -> list[str]:
     return found
 
 
-def _tolerations(spec: JobSpec, team: str | None, settings: Settings, *, gpus: bool) -> list[dict[str, str]]:
+def _tolerations(spec: JobSpec, team: str | None, facts: ClusterFacts, settings: Settings, *, gpus: bool) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     if gpus and spec.gpus:
         found.append({"key": settings.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
     if team is not None and names.label_value(team):
         found.append({"key": names.OWNER_TAINT, "operator": "Equal", "value": names.label_value(team), "effect": "NoSchedule"})
-    if spec.requeue:  # it can be stopped, so it may use what anybody lends
+    if borrows(spec, facts):
         found.append({"key": names.LENDS_TAINT, "operator": "Exists", "effect": "NoSchedule"})
     elif team is not None and names.label_value(team):
         found.append({"key": names.LENDS_TAINT, "operator": "Equal", "value": names.label_value(team), "effect": "NoSchedule"})

@@ -41,6 +41,8 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
         products: values of ``product_label`` on the nodes.
         product_label: the node label that tells the GPU's product.
         tier_labels: whether nodes carry ``gpuctl.io/tier`` (else the tier is the whole cluster's and selects nothing).
+        lends: whether nodes are lent here, now or in a window to come.
+        preemptible_class: the priority class of pods that borrow, None where the cluster has none.
         too_short: schedules on whose nodes a job that has to end within its window would not.
     """
 
@@ -53,6 +55,8 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
     products: tuple[str, ...] = ()
     product_label: str = "nvidia.com/gpu.product"
     tier_labels: bool = False
+    lends: bool = False
+    preemptible_class: str | None = None
     too_short: tuple[str, ...] = ()
 
     def serves(self, group_version: str) -> bool:

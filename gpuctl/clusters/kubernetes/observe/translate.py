@@ -24,6 +24,8 @@ from gpuctl.model.spec import JobSpec
 
 UNTOUCHED = timedelta(seconds=60)
 """How long a controller may take to notice an object before it counts as absent."""
+CUT_TAKES = timedelta(minutes=30)
+"""How long after a window began to end a job its object may say so: pods have their grace, and disruption budgets are asked again."""
 _RAY_CODE = re.compile(r"exit code (?P<code>\d+)")
 
 
@@ -113,6 +115,8 @@ def _state(subject: Subject, spec: JobSpec, standing: Standing, pods: Sequence[S
     if standing.state.final:
         if cancelled and standing.state is not State.SUCCEEDED:
             return State.CANCELLED
+        if standing.state in (State.FAILED, State.LOST) and _window_cut(subject, spec, standing, pods) is not None:
+            return State.CUT
         if standing.state is State.FAILED and not standing.sure:
             cut = any(each.pod.status.reason == "DeadlineExceeded" for each in pods)
             known = any(each.failed for each in pods)
@@ -123,6 +127,20 @@ def _state(subject: Subject, spec: JobSpec, standing: Standing, pods: Sequence[S
     if standing.sure and not cancelled:
         return standing.state
     return max(standing.state, _by_pods(spec, pods), key=_ORDER.index)
+
+
+def _window_cut(subject: Subject, spec: JobSpec, standing: Standing, pods: Sequence[Seen]) -> datetime | None:
+    """Since when the end of a window ends the attempt that is there; None where it did not, or ended an earlier one."""
+    at = _instant(subject.root.metadata.annotation(names.WINDOW_CUT))
+    if at is None:
+        return None
+    last = max((each.attempt for each in pods), default=0)
+    begun = [each.started_at for each in pods if each.attempt == last and each.started_at is not None]
+    if begun and min(begun) > at:
+        return None
+    latest = at + timedelta(seconds=spec.grace_seconds) + CUT_TAKES
+    early = at - timedelta(seconds=1)  # the server tells whole seconds
+    return at if standing.ended_at is None or early <= standing.ended_at <= latest else None
 
 
 _ORDER = [State.QUEUED, State.STARTING, State.RUNNING]
@@ -347,6 +365,8 @@ def evidence(subject: Subject, place: Place, *, now: datetime) -> tuple[Evidence
         found += translate_queue.evidence(subject.workload, position=subject.position)
     pods = {pod.metadata.uid for pod in subject.pods or ()}
     found += translate_events.evidence(event for event in subject.events if event.about.uid not in pods)
+    if any(one.code == "window-end" for one in found):
+        found = [one for one in found if one.code not in ("evicted", "lost")]  # the same end, in other words
     if read.state in (State.FAILED, State.LOST) and not any(one.code != "note" for one in found):
         found.append(_unexplained(read))
     return tuple(found)
@@ -375,12 +395,32 @@ def _of_root(subject: Subject, read: Parts, *, now: datetime) -> Iterator[Eviden
             yield Evidence(code="operator-missing", data=data, source="object")
         elif queue and standing.suspended and subject.workload is None and subject.kueue_answers:
             yield Evidence(code="operator-missing", data={"kind": f"queue {queue}", "operator": "Kueue"}, source="object")
-    if read.state is State.CUT:
-        limit = {"limit": str(read.spec.time_seconds)} if read.spec.time_seconds is not None else {}
-        if not any(each.pod.status.reason == "DeadlineExceeded" for each in read.pods):
-            yield Evidence(code="time-limit", at=standing.ended_at, data=limit, source="condition")
+    yield from _cut(subject, read)
     if subject.root.kind == "RayJob" and read.state is State.FAILED:
         yield from _ray(read)
+
+
+def _cut(subject: Subject, read: Parts) -> Iterator[Evidence]:
+    """What ended it before its time: its window, or its limit."""
+    at = _window_cut(subject, read.spec, read.standing, read.pods)
+    if at is not None and read.state is State.CUT:
+        yield _window_end(subject.root, at)
+    elif at is not None and read.state is State.QUEUED:
+        text = f"{_window_end(subject.root, at).text}, it is in line again"
+        yield Evidence(code="retrying", text=text, at=at, source="annotation")
+    elif read.state is State.CUT and not any(each.pod.status.reason == "DeadlineExceeded" for each in read.pods):
+        limit = {"limit": str(read.spec.time_seconds)} if read.spec.time_seconds is not None else {}
+        yield Evidence(code="time-limit", at=read.standing.ended_at, data=limit, source="condition")
+
+
+def _window_end(root: Root, cut: datetime) -> Evidence:
+    """What the window controller wrote on the job's object before it ended the first of its pods."""
+    meta = root.metadata
+    window, owner = meta.annotation(names.WINDOW), meta.annotation(names.WINDOW_NEXT)
+    ends = _instant(meta.annotation(names.WINDOW_ENDS)) or cut
+    data = {"at": str(int(ends.timestamp())), "owner": owner, "window": window}
+    text = f"was cut at the end of {f'window {window}' if window else 'its window'}"
+    return Evidence(code="window-end", text=text, at=cut, data={key: value for key, value in data.items() if value}, source="annotation")
 
 
 def _ray(read: Parts) -> Iterator[Evidence]:
