@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes import amounts, names
-from gpuctl.clusters.kubernetes.observe.objects import HoldingContainer, HoldingPod
+from gpuctl.clusters.kubernetes.observe.objects import HoldingContainer, HoldingPod, HoldingSpec
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.kube.errors import Forbidden
 from gpuctl.kube.objects.meta import Quantities
@@ -104,14 +104,18 @@ def holding(pods: Iterable[HoldingPod], gpu_resources: Sequence[str]) -> dict[st
         name = pod.spec.node_name
         if not name or pod.status.phase in ("Succeeded", "Failed"):
             continue
-        held, more = found.get(name, nothing), _effective(pod, gpu_resources)
+        held, more = found.get(name, nothing), _effective(pod.spec, gpu_resources)
         found[name] = Taken(held.gpus + more.gpus, held.cpu_millis + more.cpu_millis, held.memory + more.memory)
     return found
 
 
-def _effective(pod: HoldingPod, gpu_resources: Sequence[str]) -> Taken:
+def gpus_of(spec: HoldingSpec, gpu_resources: Sequence[str]) -> int:
+    """The GPUs that a pod of this specification holds."""
+    return _effective(spec, gpu_resources).gpus
+
+
+def _effective(spec: HoldingSpec, gpu_resources: Sequence[str]) -> Taken:
     """What the scheduler counts: containers with sidecars, or the largest moment of the init containers if that is more; plus overhead."""
-    spec = pod.spec
     containers = spec.containers or ()
     if len(containers) == 1:
         steady = _asks(containers[0], gpu_resources)

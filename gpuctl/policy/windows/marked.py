@@ -18,7 +18,7 @@ class MarkedNode(Frozen, frozen=True, kw_only=True):
     Attributes:
         name: of the node.
         labels: by which schedules select it.
-        gpus: that it has.
+        devices: its GPUs by the name of their resource.
         schedule: by which it was handed over last; None: no schedule has it, and an owner is an administrator's word.
         owner: whose it is.
         taints_owner: whom its taint lets in, None without one.
@@ -29,13 +29,18 @@ class MarkedNode(Frozen, frozen=True, kw_only=True):
 
     name: str
     labels: Mapping[str, str] = {}
-    gpus: int = 0
+    devices: Mapping[str, int] = {}
     schedule: str | None = None
     owner: str | None = None
     taints_owner: str | None = None
     taints_lender: str | None = None
     closing: str | None = None
     closing_since: datetime | None = None
+
+    @property
+    def gpus(self) -> int:
+        """All its GPUs."""
+        return sum(self.devices.values())
 
 
 class Holding(Frozen, frozen=True, kw_only=True):
@@ -88,13 +93,14 @@ class Close(Frozen, frozen=True, kw_only=True):
 
 
 class Own(Frozen, frozen=True, kw_only=True):
-    """Mark the node as ``owner``'s, in one write that also opens it again. ``before``: whose it was."""
+    """Mark the node as ``owner``'s, which it is by its schedule ``since`` then, and open it again; ``before``: whose it was."""
 
     node: str
     schedule: str
     owner: str
     lends: bool = False
     before: str | None = None
+    since: datetime | None = None
 
 
 class Release(Frozen, frozen=True, kw_only=True):

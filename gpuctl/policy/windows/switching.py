@@ -98,7 +98,7 @@ def _node(node: MarkedNode, schedule: str, line: Timeline, pods: Sequence[Holdin
         return _Verdict(() if shut else (Close(node=node.name, next=closing, window=present.window),), wake)
     if node.closing is None and _marked(node, present.owner, lends=lends):
         return _Verdict((), wake)
-    return _Verdict((Own(node=node.name, schedule=schedule, owner=present.owner, lends=lends, before=node.owner),), wake)
+    return _Verdict((_own(node, schedule, line, lends=lends),), wake)
 
 
 def _cuts(span: OwnerSpan) -> bool:
@@ -134,7 +134,16 @@ def _hand_over(node: MarkedNode, schedule: str, line: Timeline, pods: Sequence[H
     if line.now < node.closing_since + SETTLE:
         return _Verdict((), node.closing_since + SETTLE, "was closed a moment ago")
     lends = line.present.lends and not _lending_ends(line, [])
-    return _Verdict((Own(node=node.name, schedule=schedule, owner=to, lends=lends, before=node.owner),))
+    return _Verdict((_own(node, schedule, line, lends=lends),))
+
+
+def _own(node: MarkedNode, schedule: str, line: Timeline, *, lends: bool) -> Own:
+    present, since = line.present, line.present.start
+    for before in line.past:
+        if before.owner != present.owner:
+            break
+        since = before.start
+    return Own(node=node.name, schedule=schedule, owner=present.owner, lends=lends, before=node.owner, since=since)
 
 
 def _waits_for(pods: Sequence[Holding], *, adopted: bool) -> str:

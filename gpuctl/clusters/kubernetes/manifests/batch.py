@@ -117,6 +117,7 @@ def _array(job: Rendering) -> dict[str, Any]:
     array = job.spec.array
     assert array is not None
     pods = template(job, command=environment.arguments(job, "run", *environment.command(job)))
+    pods["metadata"]["labels"][names.ARRAY] = "true"
     count = array.count
     spec: dict[str, Any] = {
         "completions": count,

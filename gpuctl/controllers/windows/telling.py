@@ -1,0 +1,167 @@
+"""Telling a job what its window does to it: annotations on its object and its pods, an Event, and a webhook where one is given."""
+
+import hashlib
+import threading
+import urllib.request
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gpuctl.base import clock
+from gpuctl.clusters.kubernetes import names
+from gpuctl.clusters.kubernetes.surroundings import KINDS
+from gpuctl.kube.api import Api
+from gpuctl.kube.errors import AlreadyExists, ApiFailure, Conflict, NotFound
+from gpuctl.kube.objects.meta import Object
+from gpuctl.kube.resources import EVENTS, PODS, Resource
+from gpuctl.policy.windows.marked import End, GangEnd, Holding, Tell
+
+COMPONENT = "gpuctl-window-controller"
+WEBHOOK_S = 5.0
+_REMEMBERED = timedelta(days=2)
+Report = Callable[[str], None]
+
+
+class Told(NamedTuple):
+    """What an Event and a webhook say: a reason for machines, a sentence for people."""
+
+    reason: str
+    message: str
+
+
+class Teller:
+    """Tells jobs.
+
+    Args:
+        api: the cluster.
+        cluster: what schedules call it.
+        webhook: a URL that gets every message as JSON, None for none.
+        report: is told when a message could not be delivered.
+    """
+
+    def __init__(self, api: Api, *, cluster: str, webhook: str | None, report: Report) -> None:
+        self._api = api
+        self._cluster = cluster
+        self._webhook = webhook
+        self._report = report
+        self._cut: set[tuple[str, datetime]] = set()
+
+    def tell(self, step: Tell) -> None:
+        """Say when the window ends, once for each job and each end."""
+        notes = {**_window(step.end), names.WINDOW_ENDS: clock.rfc3339(step.end.at)}
+        # The pods come last: their marks say that it was done, so that a crash in between tells twice rather than never.
+        self._to(step.end, step.pods, notes, Told("WindowEnds", _ends(step.end)))
+
+    def cut(self, step: End) -> None:
+        """Say that the window's end ends the job now, before anything of it is ended: its object must tell of it when its pods are gone."""
+        if (step.end.gang, step.end.at) in self._cut:
+            return  # a disruption budget holds it up, and it is asked again and again
+        since = {names.WINDOW_CUT: clock.rfc3339(clock.now()), names.WINDOW_NEXT: step.end.next}
+        self._to(step.end, step.pods, {**_window(step.end), **since}, Told("WindowCut", _cuts(step.end)))
+        self._cut = {each for each in self._cut if each[1] > step.end.at - _REMEMBERED} | {(step.end.gang, step.end.at)}
+
+    def _to(self, end: GangEnd, pods: tuple[Holding, ...], notes: Mapping[str, str], told: Told) -> None:
+        roots = self._roots(pods[0])
+        for kind, root in roots:
+            if any(root.metadata.annotation(key) != value for key, value in notes.items() if key != names.WINDOW_CUT):
+                self._annotate(kind.path(root.metadata.namespace, root.metadata.name), root.metadata.uid, notes)
+                self._event(kind.api_version, kind.kind, root.metadata.namespace, root.metadata.name, root.metadata.uid, end, told)
+        for pod in pods:
+            self._annotate(PODS.path(pod.namespace, pod.name), pod.uid, notes)
+            if not roots:
+                self._event("v1", "Pod", pod.namespace, pod.name, pod.uid, end, told)
+        if self._webhook is not None:
+            self._post(end, pods, told)
+
+    def _roots(self, pod: Holding) -> list[tuple[Resource, Object]]:
+        """The objects that are the pod's job, as far as they may be seen."""
+        try:
+            labels = self._api.get(PODS.path(pod.namespace, pod.name), Object).metadata
+        except NotFound:
+            return []
+        job_id = labels.label(names.JOB_ID)
+        if not job_id:
+            return []
+        found: list[tuple[Resource, Object]] = []
+        served = self._api.discovery()
+        for kind in KINDS:
+            if kind.group != "batch" and not served.has(kind):
+                continue
+            selector = f"{names.JOB_ID}={job_id},{names.ATTEMPT}={labels.label(names.ATTEMPT) or '1'}"
+            listed = self._api.list(kind.path(pod.namespace), Object, params={"labelSelector": selector})
+            found += [(kind, each) for each in listed if each.metadata.annotation(names.SPEC)]
+        return found
+
+    def _annotate(self, path: str, uid: str, notes: Mapping[str, str]) -> None:
+        try:
+            self._api.patch(path, {"metadata": {"uid": uid, "annotations": dict(notes)}}, Object)
+        except (NotFound, Conflict):
+            pass  # it is gone: nobody is left to tell
+
+    def _event(self, api_version: str, kind: str, namespace: str, name: str, uid: str, end: GangEnd, told: Told) -> None:
+        """One Event for each object, reason and end: its name makes a repeat the same one."""
+        tail = hashlib.sha256(f"{uid}/{told.reason}/{clock.rfc3339(end.at)}".encode()).hexdigest()[:16]
+        now = clock.rfc3339(clock.now())
+        body: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{name[:200]}.{tail}", "namespace": namespace},
+            "involvedObject": {"apiVersion": api_version, "kind": kind, "namespace": namespace, "name": name, "uid": uid},
+            "reason": told.reason,
+            "message": told.message,
+            "type": "Normal",
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            self._api.create(EVENTS.path(namespace), body, Object)
+        except AlreadyExists:
+            pass
+        except ApiFailure as error:
+            self._report(f"no event for {kind} {namespace}/{name}: {error.message}")
+
+    def _post(self, end: GangEnd, pods: tuple[Holding, ...], told: Told) -> None:
+        document = {
+            "apiVersion": "gpuctl.io/v1",
+            "kind": told.reason,
+            "cluster": self._cluster,
+            "message": told.message,
+            "window": end.window,
+            "at": clock.rfc3339(end.at),
+            "cutAt": clock.rfc3339(end.cut_at) if end.cut_at is not None else None,
+            "nextOwner": end.next,
+            "team": pods[0].team,
+            "pods": [f"{pod.namespace}/{pod.name}" for pod in pods],
+        }
+        body = msgspec.json.encode({key: value for key, value in document.items() if value is not None})
+        # In a thread of its own: a webhook that hangs must not hold up a switch.
+        threading.Thread(target=self._send, args=(body,), name="webhook", daemon=True).start()
+
+    def _send(self, body: bytes) -> None:
+        assert self._webhook is not None
+        asked = urllib.request.Request(self._webhook, data=body, headers={"Content-Type": "application/json"}, method="POST")
+        try:
+            with urllib.request.urlopen(asked, timeout=WEBHOOK_S):
+                pass
+        except (OSError, ValueError) as error:
+            self._report(f"the webhook was not reached: {error}")
+
+
+def _window(end: GangEnd) -> dict[str, str]:
+    return {names.WINDOW: end.window} if end.window is not None else {}
+
+
+def _ends(end: GangEnd) -> str:
+    what = f"window {end.window} ends" if end.window is not None else "these nodes change hands"
+    cut = f"; what runs is cut at {clock.rfc3339(end.cut_at)}" if end.cut_at is not None else "; what runs may end by itself"
+    return f"{what} at {clock.rfc3339(end.at)}, the nodes go to {end.next} then{cut}"
+
+
+def _cuts(end: GangEnd) -> str:
+    what = f"window {end.window} ended" if end.window is not None else "the nodes changed hands"
+    return f"{what} at {clock.rfc3339(end.at)}: making room for {end.next}"
