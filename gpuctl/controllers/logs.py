@@ -1,7 +1,6 @@
 """Logs of what runs unattended: one line for each event, for people or as JSON, with the same fields."""
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Literal, TextIO
 
@@ -20,9 +19,9 @@ class Log:
         fields: on every line.
     """
 
-    def __init__(self, form: Format, *, out: TextIO | None = None, fields: dict[str, object] | None = None) -> None:
+    def __init__(self, form: Format, *, out: TextIO, fields: dict[str, object] | None = None) -> None:
         self._form = form
-        self._out = out if out is not None else sys.stderr
+        self._out = out
         self._fields = fields or {}
 
     def bound(self, **fields: object) -> "Log":

@@ -7,6 +7,8 @@ import msgspec
 
 ACCEPTED = "Accepted"
 """The condition that says whether a schedule is obeyed, with the reason if it is not."""
+SWITCHED = "Switched"
+"""The condition that says whether every node is its owner's, with what a switch waits for if not."""
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -38,7 +40,7 @@ class PoolScheduleStatus(msgspec.Struct, frozen=True, kw_only=True, rename="came
         owner: whose they are now.
         next_owner: whose they are next.
         next_change: when that begins; absent where the owner does not change within 400 days.
-        conditions: Accepted says whether the schedule is obeyed, and why not.
+        conditions: Accepted says whether the schedule is obeyed, and why not; Switched whether every node is its owner's.
     """
 
     observed_generation: int | None = None

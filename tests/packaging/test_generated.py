@@ -170,7 +170,7 @@ def test_the_schema_of_outputs_allows_keys_of_a_newer_gpuctl(outputs: jsonschema
 def test_every_kind_that_verbs_print_has_a_schema_or_belongs_to_one_verb() -> None:
     sources = [path.read_text("utf-8") for path in (ROOT / "gpuctl" / "cli").rglob("*.py")]
     named = {kind for text in sources for kind in re.findall(r'\bkind="([A-Z]\w+)"', text)}
-    of_one_verb = {"Check", "Difference", "Profile", "ScheduleCheck", "Setting", "Value", "Version"}
+    of_one_verb = {"Check", "Difference", "Profile", "ScheduleCheck", "Setting", "Value", "Version", "WindowAction"}
     assert named - of_one_verb == set(schema.KINDS)
 
 

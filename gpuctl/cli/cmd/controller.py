@@ -9,6 +9,7 @@ import typer
 import gpuctl
 from gpuctl.base import names
 from gpuctl.base.errors import InvalidInput, Problem, UsageError
+from gpuctl.cli import controlling
 from gpuctl.cli.out import objects
 from gpuctl.cli.result import Result, Text
 from gpuctl.cli.session import Session
@@ -106,8 +107,15 @@ def _problems(image: str | None, namespace: str, replicas: int, cluster_name: st
 
 
 VERB = Noun(
-    help="What the platform runs in a cluster: definitions and manifests.",
+    help="What the platform runs in a cluster: the window controller, definitions and manifests.",
     verbs={
+        "windows": Verb(
+            run=controlling.windows,
+            examples=(
+                "gpuctl controller windows --context res-a --dry-run    what is due now; changes nothing",
+                "gpuctl controller windows --context res-a              switch its nodes until stopped",
+            ),
+        ),
         "crds": Verb(run=crds, examples=("gpuctl controller crds | kubectl apply --server-side -f -",)),
         "manifests": Verb(
             run=manifests,

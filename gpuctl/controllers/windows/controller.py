@@ -46,7 +46,7 @@ class Controller:
         metrics: are counted.
     """
 
-    def __init__(self, api: Api, settings: Settings, election: Election, *, log: Log, metrics: Metrics) -> None:
+    def __init__(self, api: Api, settings: Settings, election: Election, log: Log, *, metrics: Metrics) -> None:
         self._api = api
         self._cluster = settings.cluster
         self._log = log
@@ -146,7 +146,7 @@ class Controller:
             self._stop.wait(RETRY_S)
 
 
-def once(api: Api, settings: Settings, election: Election, *, log: Log, metrics: Metrics, dry_run: bool) -> Due:
+def once(api: Api, settings: Settings, election: Election, log: Log, *, metrics: Metrics, dry_run: bool) -> Due:
     """Look once, and carry out what is due unless ``dry_run``.
 
     Raises:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import NamedTuple
 
+from gpuctl.base import clock
 from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes.surroundings import GPU_RESOURCES
 from gpuctl.controllers.logs import Log, Once
@@ -113,7 +114,7 @@ class Looker:
             refused = None if each.accepted else f"schedule {each.name} is not obeyed: {each.message}"
             self._once.changed(f"schedule {each.name}", refused, self._log.error)
             for node, text in each.behind.items():
-                self._once.changed(f"behind {node}", text, self._log.info, node=node, schedule=each.name)
+                self._once.changed(f"behind {node}", f"node not {each.owner}'s yet: {text}", self._log.info, node=node, schedule=each.name)
         return well and not failed
 
     def _offered(self, picture: Picture, now: datetime) -> list[Offered]:
@@ -182,7 +183,7 @@ class Looker:
         elif isinstance(step, Tell):
             self._teller.tell(step)
             self._metrics.told.labels(cluster).inc()
-            self._log.info("job told", gang=step.end.gang, window=step.end.window, at=step.end.at, next=step.end.next)
+            self._log.info("job told", gang=step.end.gang, window=step.end.window, at=clock.rfc3339(step.end.at), next=step.end.next)
         elif isinstance(step, Warn):
             return self._outcomes(self._pods.warn(step), step.signal.lower(), step.end.gang)
         else:

@@ -2,40 +2,38 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
 import msgspec
 
-from gpuctl.base import clock
 from gpuctl.clusters.kubernetes import names
+from gpuctl.controllers.status import ACCEPTED, SWITCHED, Condition, PoolScheduleStatus
 from gpuctl.controllers.windows.objects import WatchedSchedule
 from gpuctl.kube.api import Api
 from gpuctl.kube.errors import ApiFailure, NotFound
-from gpuctl.kube.objects.meta import Document, Object
+from gpuctl.kube.objects.meta import Object
 from gpuctl.policy.windows.marked import Standing
 
-ACCEPTED, SWITCHED = "Accepted", "Switched"
 _LONGEST_MESSAGE = 1024
 _SHOWN = 5
 
 
-def status(standing: Standing, found: WatchedSchedule, now: datetime) -> Document:
+def status(standing: Standing, found: WatchedSchedule, now: datetime) -> PoolScheduleStatus:
     """The status of a schedule; conditions keep the instant at which they last turned."""
-    before = {each.get("type"): each for each in (found.status or {}).get("conditions") or []}
-    generation = found.metadata.generation
+    before = {each.type: each for each in _conditions(found)}
 
-    def condition(type_: str, true: bool, reason: str, message: str) -> Document:
-        value = "True" if true else "False"
-        old = before.get(type_, {})
-        since = old.get("lastTransitionTime") if old.get("status") == value else None
-        return {
-            "type": type_,
-            "status": value,
-            "reason": reason,
-            "message": message[:_LONGEST_MESSAGE],
-            "observedGeneration": generation,
-            "lastTransitionTime": since or clock.rfc3339(now),
-        }
+    def condition(type_: str, true: bool, reason: str, message: str) -> Condition:
+        value: Literal["True", "False"] = "True" if true else "False"
+        old = before.get(type_)
+        since = old.last_transition_time if old is not None and old.status == value else now.replace(microsecond=0)
+        return Condition(
+            type=type_,
+            status=value,
+            reason=reason,
+            message=message[:_LONGEST_MESSAGE],
+            last_transition_time=since,
+            observed_generation=found.metadata.generation,
+        )
 
     conditions = [condition(ACCEPTED, standing.accepted, standing.reason, standing.message)]
     if standing.accepted:
@@ -43,15 +41,21 @@ def status(standing: Standing, found: WatchedSchedule, now: datetime) -> Documen
         more = f"; and {len(behind) - _SHOWN} more" if len(behind) > _SHOWN else ""
         reason = "Waiting" if behind else "AsScheduled"
         conditions.append(condition(SWITCHED, not behind, reason, "; ".join(behind[:_SHOWN]) + more))
-    told: dict[str, Any] = {
-        "observedGeneration": generation,
-        "nodes": len(standing.nodes),
-        "owner": standing.owner,
-        "nextOwner": standing.next_owner,
-        "nextChange": clock.rfc3339(standing.next_change) if standing.next_change is not None else None,
-        "conditions": conditions,
-    }
-    return {key: value for key, value in told.items() if value is not None}
+    return PoolScheduleStatus(
+        observed_generation=found.metadata.generation,
+        nodes=len(standing.nodes),
+        owner=standing.owner,
+        next_owner=standing.next_owner,
+        next_change=standing.next_change,
+        conditions=tuple(conditions),
+    )
+
+
+def _conditions(found: WatchedSchedule) -> tuple[Condition, ...]:
+    try:
+        return msgspec.convert((found.status or {}).get("conditions") or [], tuple[Condition, ...])
+    except msgspec.ValidationError:
+        return ()  # somebody else's; ours take their place
 
 
 def write(api: Api, standings: Iterable[Standing], found: Mapping[str, WatchedSchedule], now: datetime) -> list[ApiFailure]:
@@ -61,8 +65,8 @@ def write(api: Api, standings: Iterable[Standing], found: Mapping[str, WatchedSc
         schedule = found.get(standing.name)
         if schedule is None:
             continue
-        told = status(standing, schedule, now)
-        if msgspec.json.encode(told, order="sorted") == msgspec.json.encode(schedule.status or {}, order="sorted"):
+        told = msgspec.to_builtins(status(standing, schedule, now))
+        if told == schedule.status:
             continue
         # A merge leaves what is not named, so what is no longer true is named as nothing.
         body = {"status": {**dict.fromkeys(schedule.status or {}), **told}}

@@ -163,5 +163,5 @@ def _ends(end: GangEnd) -> str:
 
 
 def _cuts(end: GangEnd) -> str:
-    what = f"window {end.window} ended" if end.window is not None else "the nodes changed hands"
+    what = f"window {end.window} ends" if end.window is not None else "these nodes change hands"
     return f"{what} at {clock.rfc3339(end.at)}: making room for {end.next}"

@@ -281,7 +281,7 @@ def test_crashes_at_any_step_never_give_two_owners_or_a_lost_node(one: PoolSched
         world.tick(now)
         for each in world.nodes.values():
             assert (each.taints_owner or each.taints_lender) == each.owner
-    # Left to itself it converges, from whatever state it was found in. Nothing new starts, so the last overrun ends it; what was there before
+    # Left to itself it converges, from whatever state it was found in: nothing new starts, the last overrun ends, and what was there before
     # the schedule ends by itself.
     for _ in range(100):
         now += timedelta(minutes=5)
