@@ -86,6 +86,8 @@ class Client:
         workdir: str | os.PathLike[str] | None = None,
         python: str | None = None,
         snapshot: bool = False,
+        git: str | None = None,
+        code_volume: str | None = None,
         time: Seconds = None,
         grace: Seconds = None,
         retries: int = 0,
@@ -127,6 +129,8 @@ class Client:
             workdir: where the job runs, the working directory by default.
             python: the interpreter that runs it; else the one that the command line would find.
             snapshot: copy the code first.
+            git: ``"URL@REF"``, the code from a repository; ``workdir`` is then below its root.
+            code_volume: the volume by which code above 7 MiB goes to a Kubernetes cluster.
             time: limit, as ``"6h"`` or a number of seconds; none without.
             grace: between SIGTERM and SIGKILL, 30 s by default.
             retries: attempts after a failure.
@@ -172,6 +176,8 @@ class Client:
             workdir=workdir,
             python=python,
             snapshot=snapshot,
+            git=git,
+            code_volume=code_volume,
             time=time,
             grace=grace,
             retries=retries,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from gpuctl.base import duration
 from gpuctl.base.errors import InvalidInput, Problem
-from gpuctl.model.spec import AfterMode, ArraySpec, Checkpoint, Dependency, JobSpec, Kind, Tier, VolumeMount
+from gpuctl.model import rules
+from gpuctl.model.spec import AfterMode, ArraySpec, Checkpoint, Dependency, GitSource, JobSpec, Kind, Tier, VolumeMount
 
 if TYPE_CHECKING:
     from gpuctl.client.handle import JobHandle
@@ -32,6 +33,8 @@ class JobArguments(TypedDict, total=False):
     workdir: str | os.PathLike[str] | None
     python: str | None
     snapshot: bool
+    git: str | None
+    code_volume: str | None
     time: Seconds
     grace: Seconds
     retries: int
@@ -69,6 +72,8 @@ def build(
     workdir: str | os.PathLike[str] | None = None,
     python: str | None = None,
     snapshot: bool = False,
+    git: str | None = None,
+    code_volume: str | None = None,
     time: Seconds = None,
     grace: Seconds = None,
     retries: int = 0,
@@ -107,6 +112,8 @@ def build(
         "python": python,
         "workdir": os.fspath(workdir) if workdir is not None else None,
         "snapshot": snapshot,
+        "git": _git(git, problems),
+        "code_volume": code_volume,
         "env": {key: _word(value) for key, value in (env or {}).items()},
         "secrets": secrets,
         "cpus": _word(cpus) if cpus is not None else None,
@@ -179,6 +186,17 @@ def _array(value: str | range | None, parallel: int | None, problems: list[Probl
         problems.append(Problem(field="array", message="is no array", got=repr(value), allowed='"0-99", "0-99%8" or range(100)'))
         return None
     return ArraySpec(first=int(first), last=int(numbers[1]), parallel=int(width) if width else parallel)
+
+
+def _git(text: str | None, problems: list[Problem]) -> GitSource | None:
+    if text is None:
+        return None
+    parts = rules.git_parts(text)
+    if parts is None:
+        got = repr(rules.without_login(text))
+        problems.append(Problem(field="git", message="says no branch, tag or commit", got=got, allowed="URL@REF"))
+        return None
+    return GitSource(url=parts[0], ref=parts[1])
 
 
 def _after(text: str) -> Dependency:

@@ -25,6 +25,11 @@ RESERVED = ("GPUCTL_", "PET_")
 """Variables that begin so are gpuctl's to set in a job."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+GIT_URL_ALLOWED = "https://HOST/PATH, ssh://HOST/PATH, git@HOST:PATH or file:///PATH"
+_GIT_URL = re.compile(r"(?P<scheme>https?|ssh|git|file)://((?P<login>[^/@\s]*)@)?[^\s/@?#\\]*/[^\s?#\\]+\Z")
+_GIT_SSH = re.compile(r"((?P<login>[A-Za-z0-9._-]+)@)?[A-Za-z0-9][A-Za-z0-9.-]+:(?!//)[^\s:@?#\\][^\s@?#\\]*\Z")
+"""``git@host:path``, as scp writes it. No second colon behind the first: ``ext::`` and its like are programs."""
+_GIT_REF = re.compile(r"(?!-)[^\s\x00-\x1f\x7f~^:?*\[\\]+\Z")
 _LOGS_TO = re.compile(r"(?P<volume>[^:]+)(:(?P<dir>/.*))?\Z", re.DOTALL)
 
 
@@ -74,6 +79,56 @@ def _environment(spec: JobSpec) -> Iterator[Problem]:
         if name in spec.env:
             yield Problem(field=f"secrets[{position}]", message="is also in env, where its value would not be secret", got=name)
     yield from _twice("secrets", spec.secrets)
+
+
+def _code(spec: JobSpec) -> Iterator[Problem]:
+    if spec.code_volume is not None:
+        yield from _volume("codeVolume", spec.code_volume)
+    if spec.git is None:
+        return
+    yield from _git_url(spec.git.url)
+    ref = spec.git.ref
+    if not _GIT_REF.match(ref) or any(part in ref for part in ("..", "@{", "//")) or ref.endswith((".lock", "/", ".")):
+        yield Problem(field="git.ref", message="is no name of a branch, tag or commit", got=shown(ref), allowed="main, v1.2, a commit")
+    for field, given in (("snapshot", spec.snapshot), ("codeVolume", spec.code_volume)):
+        if given:
+            yield Problem(field=field, message="is for code of this machine, and git names a repository")
+    if spec.workdir is not None and (spec.workdir.startswith(("/", "~")) or ".." in spec.workdir.split("/")):
+        allowed = "a directory below its root, without .."
+        yield Problem(field="workdir", message="is not in the repository", got=shown(spec.workdir), allowed=allowed)
+
+
+def _git_url(url: str) -> Iterator[Problem]:
+    match = _GIT_URL.match(url) or _GIT_SSH.match(url)
+    if match is None:
+        got = shown(without_login(url))
+        yield Problem(field="git.url", message="is no address of a repository", got=got, allowed=GIT_URL_ALLOWED)
+        return
+    scheme, login = match.groupdict().get("scheme") or "ssh", match["login"] or ""
+    if ":" in login or (login and scheme in {"http", "https"}):
+        yield Problem(
+            field="git.url",
+            message="holds credentials, and everybody who sees the job would see them",
+            allowed="the address alone, with --secret GIT_TOKEN (https), or --secret GIT_SSH_KEY=@FILE with a deploy key (ssh)",
+            nearest=url.replace(f"{login}@", "", 1) if scheme != "ssh" else None,
+        )
+
+
+def without_login(url: str) -> str:
+    """The address for a message: what stands before an ``@`` or behind a ``?`` may be a password."""
+    return re.sub(r"[?].*", "?***", re.sub(r"[^/]*@", "***@", url), flags=re.DOTALL)
+
+
+def git_parts(text: str) -> tuple[str, str] | None:
+    """Address and ref of ``URL@REF``; None where it says no ref. The last ``@`` parts them, as in ``git@host:team/code@main``."""
+    address, at, ref = text.strip().rpartition("@")
+    alone = _is_git_url(text.strip()) and not _is_git_url(address)
+    return (address, ref) if at and ref and not alone else None
+
+
+def _is_git_url(text: str) -> bool:
+    """Whether it is the address of a repository, with or without credentials."""
+    return bool(_GIT_URL.match(text) or _GIT_SSH.match(text))
 
 
 def _amounts(spec: JobSpec) -> Iterator[Problem]:
@@ -171,6 +226,7 @@ _RULES: tuple[Callable[[JobSpec], Iterable[Problem]], ...] = (
     _shape,
     _program,
     _environment,
+    _code,
     _amounts,
     _times,
     _queueing,

@@ -79,6 +79,13 @@ class SignalBefore(Value, frozen=True, kw_only=True):
         return duration.parse(self.before)
 
 
+class GitSource(Value, frozen=True, kw_only=True):
+    """``--git URL@REF``: the code is what ``ref`` (a branch, a tag, a whole commit) is in the repository at ``url``."""
+
+    url: str
+    ref: str
+
+
 class JobSpec(Value, frozen=True, kw_only=True):
     """What to run and what it needs.
 
@@ -99,7 +106,11 @@ class JobSpec(Value, frozen=True, kw_only=True):
     python: str | None = None
     setup: str | None = None
     workdir: str | None = None
+    """Of a job with ``git``: below the root of the repository."""
     snapshot: bool = False
+    git: GitSource | None = None
+    code_volume: str | None = None
+    """The volume by which code goes to a Kubernetes cluster that is too large to go with the job."""
     image: str | None = None
     env: dict[str, str] = {}
     secrets: tuple[str, ...] = ()

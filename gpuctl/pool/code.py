@@ -5,7 +5,10 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 
+from gpuctl.base.errors import GpuctlError, InvalidInput
+from gpuctl.base.git import Repository
 from gpuctl.model.job import Code
+from gpuctl.model.spec import GitSource
 
 GIT_SECONDS = 5.0
 """How long git may take; a job is not held up by a repository on a slow disk."""
@@ -19,6 +22,23 @@ def describe(workdir: str, *, script: str | None = None, env: Mapping[str, str] 
     """The code below ``workdir`` (absolute): commit, branch and whether files differ from it, and the fingerprint of ``script``."""
     commit, branch, dirty = _git(workdir, env)
     return Code(workdir=workdir, commit=commit, branch=branch, dirty=dirty, fingerprint=fingerprint(workdir, script))
+
+
+def of_repository(source: GitSource, *, env: Mapping[str, str], secrets: Mapping[str, str]) -> Code:
+    """The code of a repository: the commit that its ref is now, so that every node and every attempt runs the same.
+
+    A repository that this machine cannot read may be open to the nodes of a cluster: then the commit is not known.
+
+    Raises:
+        InvalidInput: ``no-such-ref``.
+    """
+    try:
+        commit = Repository(source.url, env, secrets).commit_of(source.ref)
+    except InvalidInput:
+        raise
+    except GpuctlError:
+        commit = None
+    return Code(workdir="", commit=commit, branch=None if commit == source.ref else source.ref)
 
 
 def fingerprint(workdir: str, script: str | None) -> dict[str, str]:

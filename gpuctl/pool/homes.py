@@ -50,6 +50,8 @@ def _wanted(spec: JobSpec) -> dict[str, bool]:
         wanted[spec.checkpoint.volume] = False
     if spec.logs_to is not None:
         wanted[spec.logs_to.partition(":")[0]] = False
+    if spec.code_volume is not None:  # whichever cluster is chosen gets the code
+        wanted.setdefault(spec.code_volume, True)
     return wanted
 
 

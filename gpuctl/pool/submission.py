@@ -16,7 +16,7 @@ from gpuctl.model.ask import Submission
 from gpuctl.model.check import check_metadata
 from gpuctl.model.rules import check_spec
 from gpuctl.model.spec import JobSpec
-from gpuctl.pool.code import describe
+from gpuctl.pool.code import describe, of_repository
 
 InterpreterFinder = Callable[[str | None, str, Mapping[str, str]], str]
 """``--python`` or None, the working directory, the environment: the absolute path of the Python that runs the job."""
@@ -41,7 +41,7 @@ def prepare(
     """Check the spec and add to it what only this machine knows.
 
     Args:
-        spec: what was asked for; a relative ``workdir`` begins at ``cwd``, and none means ``cwd``.
+        spec: what was asked for; a relative ``workdir`` begins at ``cwd``, and none means ``cwd`` (with ``git``: the repository's root).
         cwd: an absolute directory.
         env: the submitter's environment; the job gets it without ``GPUCTL_TOKEN*``, with ``spec.env`` on top.
         find_interpreter: asked only for jobs that run Python; None where they run with the Python of an image.
@@ -53,7 +53,8 @@ def prepare(
         rerun_of: id of the job that this one repeats.
 
     Raises:
-        InvalidInput: ``bad-job``; every wrong field at once, in the document's spelling (``spec.gpus``, ``metadata.name``).
+        InvalidInput: ``bad-job``, every wrong field at once, in the document's spelling (``spec.gpus``, ``metadata.name``);
+            ``no-such-ref``.
         GpuctlError: what ``find_interpreter`` raises.
     """
     problems = [*check_metadata(name, labels or {}), *(_in_spec(problem) for problem in check_spec(spec))]
@@ -62,9 +63,10 @@ def prepare(
     if request_id is not None and not names.is_request_id(request_id):
         allowed = "1 to 128 printable ASCII characters without spaces"
         problems.append(Problem(field="request id", message="cannot be one", got=repr(request_id), allowed=allowed))
-    workdir = os.path.normpath(os.path.join(cwd, os.path.expanduser(spec.workdir or "")))
-    if not os.path.isdir(workdir):
-        problems.append(Problem(field="spec.workdir", message="is no directory", got=workdir))
+    here = cwd if spec.git is not None else os.path.normpath(os.path.join(cwd, os.path.expanduser(spec.workdir or "")))
+    workdir = spec.workdir or "" if spec.git is not None else here
+    if not os.path.isdir(here):
+        problems.append(Problem(field="spec.workdir", message="is no directory", got=here))
     written = {"workdir": (workdir,), "script": (spec.script or "",), "args": spec.args, "command": spec.command}
     problems.extend(
         Problem(field=f"spec.{field}", message="is no UTF-8, in which jobs are written down", got=repr(os.fsencode(word)))
@@ -76,16 +78,21 @@ def prepare(
         raise InvalidInput(f"cannot submit {name or base_name(spec)}", problems, code="bad-job")
     environment = {key: value for key, value in env.items() if not key.startswith("GPUCTL_TOKEN")}
     environment.update(spec.env)
+    if spec.git is not None:
+        code = of_repository(spec.git, env=env, secrets=values)
+    else:
+        code = describe(workdir, script=spec.script, env=env)
+        spec = msgspec.structs.replace(spec, workdir=workdir)
     return Submission(
-        spec=msgspec.structs.replace(spec, workdir=workdir),
+        spec=spec,
         base_name=name or base_name(spec),
         request_id=request_id or randomness.token_hex(16),
         explicit_request_id=request_id is not None,
         environment=environment,
         secrets={key: values[key] for key in spec.secrets},
         labels=dict(labels or {}),
-        code=describe(workdir, script=spec.script, env=env),
-        interpreter=find_interpreter(spec.python, workdir, environment) if find_interpreter is not None and runs_python(spec) else None,
+        code=code,
+        interpreter=find_interpreter(spec.python, here, environment) if find_interpreter is not None and runs_python(spec) else None,
         rerun_of=rerun_of,
         best_effort=best_effort,
     )

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from gpuctl.model.job import Attempt, Code, State
-from gpuctl.model.spec import ArraySpec, JobSpec, VolumeMount
+from gpuctl.model.spec import ArraySpec, GitSource, JobSpec, VolumeMount
 from tests.cli.quick import QuickCluster
 from tests.cli.recorder import make_job
 from tests.fakes.pool import fake_pool
+from tests.fakes.repository import Repository
 
 COMMAND = JobSpec(kind="command", command=("prog", "-x"), time="6h", env={"A": "1"}, volumes=(VolumeMount(name="data", path="/d"),))
 
@@ -84,6 +85,32 @@ def test_the_code_of_then(run: Any, cluster: QuickCluster, tmp_path: Path) -> No
     known(cluster, tmp_path, code=Code(workdir=str(tmp_path), snapshot=str(tmp_path / "kept")))
     assert again(run, cluster, "llama", "--same-code").spec.workdir == str(tmp_path / "kept")
     assert again(run, cluster, "llama-k3f9").spec.workdir == str(tmp_path)
+
+
+def test_the_repository_of_then(run: Any, cluster: QuickCluster, tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    spec = JobSpec(kind="command", script="run.sh", git=GitSource(url=repository.url, ref="main"), workdir="sub")
+    known(cluster, tmp_path, spec, code=Code(workdir="", commit=repository.first, branch="main"))
+    fresh = again(run, cluster, "llama")
+    assert (fresh.spec.git, fresh.spec.workdir, fresh.code.commit) == (spec.git, "sub", repository.second)
+    same = again(run, cluster, "llama-k3f9", "--same-code")
+    assert (same.spec.git, same.code.commit) == (GitSource(url=repository.url, ref=repository.first), repository.first)
+    other = again(run, cluster, "llama-k3f9", "--git", f"{repository.url}@v1", "--workdir", "deep")
+    assert (other.spec.git, other.spec.workdir, other.code.commit) == (GitSource(url=repository.url, ref="v1"), "deep", repository.first)
+    assert again(run, cluster, "llama-k3f9", "--set", "git.ref=v1").code.commit == repository.first
+    known(cluster, tmp_path, spec, code=Code(workdir="", branch="main"))
+    outcome = run(fake_pool(cluster), "rerun", "llama-k3f9", "--same-code")
+    assert (outcome.code, outcome.err.splitlines()[0]) == (
+        3,
+        "error[no-snapshot]: cannot run job/llama-k3f9 with its code of then: which commit it ran is not known",
+    )
+
+
+def test_a_job_of_this_directory_again_from_a_repository(run: Any, cluster: QuickCluster, tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    known(cluster, tmp_path)
+    fresh = again(run, cluster, "llama", "--git", f"{repository.url}@main")
+    assert (fresh.spec.git, fresh.spec.workdir) == (GitSource(url=repository.url, ref="main"), None)
 
 
 def test_only_what_failed_of_an_array(run: Any, cluster: QuickCluster, tmp_path: Path) -> None:

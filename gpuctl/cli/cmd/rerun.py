@@ -64,7 +64,10 @@ def _settings(job: Job, given: Given) -> Iterator[Setting]:
     """The job as settings: everything below them can change, flags are stronger."""
     origin = f"job/{job.name}"
     spec = msgspec.to_builtins(job.spec)
-    spec["workdir"] = _workdir(job, same_code=given.has("--same-code"))
+    if job.spec.git is None:
+        spec["workdir"] = _workdir(job, same_code=given.has("--same-code")) if not given.has("--git") else None
+    elif given.has("--same-code"):
+        spec["git"]["ref"] = _commit(job)
     args = _words(given.rest)[1]
     if args is not None and "command" not in spec:
         spec["args"] = list(args) or None
@@ -87,6 +90,17 @@ def _workdir(job: Job, *, same_code: bool) -> str | None:
             hint="gpuctl submit --snapshot ...    keeps it from the next time on",
         )
     return kept
+
+
+def _commit(job: Job) -> str:
+    """The commit that a job with ``--git`` ran."""
+    if job.code is None or job.code.commit is None:
+        raise NotFoundError(
+            f"cannot run job/{job.name} with its code of then: which commit it ran is not known",
+            code="no-snapshot",
+            hint=f"gpuctl rerun {job.name}    takes what its branch or tag is now",
+        )
+    return job.code.commit
 
 
 def _failed(job: Job) -> dict[str, object]:

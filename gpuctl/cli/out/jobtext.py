@@ -128,8 +128,12 @@ def _asked(spec: JobSpec) -> Iterator[tuple[str, str]]:
 
 
 def _code(job: Job) -> Iterator[tuple[str, str]]:
+    if job.spec.git is not None:
+        yield "code", f"{job.spec.git.url} at {job.spec.git.ref}{f', {job.spec.workdir}' if job.spec.workdir else ''}"
     if job.code is not None:
-        yield "directory", job.code.snapshot or job.code.workdir
+        directory = job.code.snapshot or job.code.workdir
+        if directory:
+            yield "directory", directory
         if job.code.commit is not None:
             branch = f" on {job.code.branch}" if job.code.branch else ""
             yield "commit", f"{job.code.commit[:10]}{branch}{', with changes' if job.code.dirty else ''}"

@@ -56,9 +56,14 @@ def build(given: Given, place: Place, *, program: Program | None = None, base: I
     """
     problems = list(given.problems)
     notes: list[str] = []
+    base = list(base)
+    if _elsewhere(given, place, base):
+        place = dataclasses.replace(place, elsewhere=True)
     runs = program if program is not None else given.program()
     file = _file(given, runs, problems)
-    from_file = jobfile.read(file, place, problems) if file is not None else list(base)
+    from_file = jobfile.read(file, place, problems) if file is not None else base
+    if any(setting.path[:2] == ("spec", "git") for setting in from_file):
+        place = dataclasses.replace(place, elsewhere=True)
     from_flags = sources.settings(given.uses, place, problems)
     from_set = jobfile.changes([use for use in given.uses if use.flag.name == "--set"], problems)
     environment = sources.settings(sources.environment(place.env, problems), place, problems)
@@ -93,6 +98,12 @@ def build(given: Given, place: Place, *, program: Program | None = None, base: I
     name = document.metadata.name or submission.base_name(document.spec)
     said = (*runs.notes, *notes)
     return Built(document=document, body=_in_order(tree), base_name=name, secrets=layers.secrets(), layers=layers, notes=said)
+
+
+def _elsewhere(given: Given, place: Place, base: Sequence[Setting]) -> bool:
+    """Whether the code is a repository's, as far as can be told before anything is read: a script's own directive comes too late."""
+    asked = given.has("--git") or bool(place.env.get("GPUCTL_SUBMIT_GIT"))
+    return asked or any(setting.path[:2] == ("spec", "git") for setting in base)
 
 
 def _file(given: Given, runs: Program, problems: list[Problem]) -> str | None:
@@ -145,6 +156,8 @@ def _script(name: str, layers: Layers, place: Place) -> str:
     """The script as the job's directory sees it: as given, or absolute when the job runs elsewhere."""
     expanded = os.path.expanduser(name)
     workdir = layers.get("spec", "workdir")
+    if place.elsewhere:
+        return name
     if workdir is None or os.path.abspath(workdir) == os.path.abspath(place.cwd):
         return expanded
     return os.path.abspath(os.path.join(place.cwd, expanded))

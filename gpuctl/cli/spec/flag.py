@@ -43,11 +43,15 @@ class Secret:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """What a value may be read from: the environment, the directory that relative paths begin at, and standard input."""
+    """What a value may be read from: the environment, the directory that relative paths begin at, and standard input.
+
+    ``elsewhere``: the code is not here (``--git``), so that its paths can neither be looked up nor made absolute.
+    """
 
     env: Mapping[str, str]
     cwd: str
     stdin: Callable[[], str]
+    elsewhere: bool = False
 
 
 Reader = Callable[[str, Place], Iterable[tuple[Path, Any]]]

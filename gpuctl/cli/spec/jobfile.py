@@ -35,6 +35,8 @@ def read(name: str, place: Place, problems: list[Problem]) -> list[Setting]:
         problems.append(Problem(field=shown, message=f"is {what}", allowed=SHAPE))
         return []
     settings = [Setting(path=path, value=value, origin=shown, own_name=False) for path, value in flatten(body)]
+    if place.elsewhere or any(setting.path[:2] == ("spec", "git") for setting in settings):
+        return settings
     return [_beside(setting, name, place) for setting in settings]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gpuctl.cli.spec.flag import SECRET_VALUES, Path, Secret
 
-_MAPS = {("spec",), ("metadata",), ("spec", "env"), ("spec", "array"), ("metadata", "labels")}
+_MAPS = {("spec",), ("metadata",), ("spec", "env"), ("spec", "array"), ("spec", "git"), ("metadata", "labels")}
 _BY_NAME = {("spec", "volumes"), ("spec", "secrets")}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from gpuctl.base import names
 from gpuctl.base.errors import nearest
 from gpuctl.cli.spec.flag import SECRET_VALUES, Path, Place, Reader, Refused, Secret
+from gpuctl.model import rules
 
 Settings = Iterable[tuple[Path, Any]]
 
@@ -159,8 +160,19 @@ def url(text: str, _place: Place) -> Settings:
     return [(("spec", "notify"), text.strip())]
 
 
+def git(text: str, _place: Place) -> Settings:
+    """``--git URL@REF``."""
+    parts = rules.git_parts(text)
+    if parts is None:
+        got = repr(rules.without_login(text.strip()))
+        raise Refused("says no branch, tag or commit", allowed="URL@REF, such as https://host/team/code@main", got=got)
+    return [(("spec", "git", "url"), parts[0]), (("spec", "git", "ref"), parts[1])]
+
+
 def directory(text: str, place: Place) -> Settings:
-    """``--workdir DIR``, made absolute."""
+    """``--workdir DIR``, made absolute; of a repository that is elsewhere as it is."""
+    if place.elsewhere:
+        return [(("spec", "workdir"), text.strip())]
     path = os.path.abspath(os.path.join(place.cwd, os.path.expanduser(text)))
     if not os.path.isdir(path):
         raise Refused("is no directory" if os.path.exists(path) else "there is no such directory")

@@ -40,6 +40,8 @@ def read(name: str, place: Place, problems: list[Problem], *, kind: str | None =
         if not text.strip():
             problems.append(Problem(field=field, message="standard input is empty", got="-"))
         return Script(name="-", text=text)
+    if place.elsewhere:
+        return Script(name=name)
     path = os.path.join(place.cwd, os.path.expanduser(name))
     try:
         if os.path.isdir(path):

@@ -67,6 +67,20 @@ DESCRIBING: tuple[Flag, ...] = (
     ),
     Flag(name="--workdir", metavar="DIR", heading=WHAT, read=read_values.directory, about="Directory it runs in (default: this one)."),
     Flag(name="--snapshot", heading=WHAT, read=read_values.switch("snapshot"), about="Run a copy of the code as it is now."),
+    Flag(
+        name="--git",
+        metavar="URL@REF",
+        heading=WHAT,
+        read=read_values.git,
+        about="Code of a repository: a branch, tag or commit.",
+    ),
+    Flag(
+        name="--code-volume",
+        metavar="NAME",
+        heading=WHAT,
+        read=read_values.word("codeVolume"),
+        about="Send code above 7 MiB by this volume, on Kubernetes.",
+    ),
     Flag(name="--image", metavar="IMAGE", heading=WHAT, read=read_values.word("image"), about="Container image, on clusters that use one."),
     Flag(name="--cpus", metavar="CORES", heading=NEEDS, read=read_shape.cpus(), about="CPU of each node (default: its GPUs' share)."),
     Flag(

@@ -314,6 +314,7 @@ class KubernetesCluster:
             spec = job.spec
             mounts = {each.name for each in spec.volumes} | ({spec.checkpoint.volume} if spec.checkpoint else set())
             mounts |= {spec.logs_to.partition(":")[0]} if spec.logs_to else set()
+            mounts |= {spec.code_volume} if spec.code_volume else set()
             for volume in mounts:
                 users[volume] = (*users.get(volume, ()), job.name)
         return users

@@ -110,6 +110,8 @@ def _volumes(spec: JobSpec) -> list[str]:
         wanted.append(spec.checkpoint.volume)
     if spec.logs_to is not None:
         wanted.append(spec.logs_to.partition(":")[0])
+    if spec.code_volume is not None:
+        wanted.append(spec.code_volume)
     return list(dict.fromkeys(wanted))
 
 

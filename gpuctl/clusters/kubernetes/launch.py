@@ -66,6 +66,7 @@ class Intake:
             sweeping.join()
 
     def _accept(self, submission: Submission, judged: Judged) -> tuple[Root, bool, tuple[str, ...]]:
+        code: CodeParts | None = None
         for turn in range(TURNS):
             name = names.job_name(submission.base_name, submission.request_id, turn=turn)
             found = self._existing(name, submission, judged)
@@ -73,7 +74,7 @@ class Intake:
                 return found, True, ()
             if turn == 0:
                 judge.refuse_gang(self._around, submission, judged)
-            code = self._code(submission)
+                code = self._code(submission)
             made = self._make(submission, judged, code, name)
             if made is not None:
                 root, existed = made
@@ -84,9 +85,21 @@ class Intake:
             hint="gpuctl submit --name OTHER ...",
         )
 
-    def _code(self, submission: Submission) -> CodeParts | None:
-        """The code it brings; None for a plain command of an image that brings its own."""
-        return parts.build(submission.code.workdir, name=submission.base_name) if submission.code.workdir else None
+    def _code(self, submission: Submission, *, upload: bool = True) -> CodeParts | None:
+        """The code it brings; None for a plain command of an image that brings its own.
+
+        ``upload``: what goes by a volume is there when this returns.
+        """
+        spec, code = submission.spec, submission.code
+        if spec.git is not None:
+            return parts.of_repository(spec.git, workdir=spec.workdir, commit=code.commit)
+        if not code.workdir:
+            return None
+        if spec.code_volume is None:
+            return parts.build(code.workdir, name=submission.base_name)
+        from gpuctl.clusters.kubernetes.code import onvolume
+
+        return onvolume.packed(self._around, submission, spec.code_volume, upload=upload)
 
     def _existing(self, name: str, submission: Submission, judged: Judged) -> Root | None:
         """The job of this very request, if it is there under this name already."""
@@ -149,7 +162,7 @@ class Intake:
         """The objects of a submit, without creating any; what secrets hold is replaced by its size."""
         judged = judge.judge(self._around, submission)
         name = names.job_name(submission.base_name, submission.request_id, turn=0)
-        return tuple(without_secrets(each) for each in self._objects(submission, judged, self._code(submission), name))
+        return tuple(without_secrets(each) for each in self._objects(submission, judged, self._code(submission, upload=False), name))
 
     def _objects(self, submission: Submission, judged: Judged, code: CodeParts | None, name: str) -> tuple[Document, ...]:
         return manifests.render(

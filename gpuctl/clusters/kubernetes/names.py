@@ -119,6 +119,15 @@ def code_secret(digest: str, part: int) -> str:
     return f"gpuctl-code-{digest[:40]}-{part}"
 
 
+CODE_DIRECTORY = ".gpuctl/code"
+"""On a code volume: where archives lie, by their content."""
+
+
+def code_archive(digest: str) -> str:
+    """The name of the archive with this SHA-256 in ``CODE_DIRECTORY``."""
+    return f"{digest}.tar.gz"
+
+
 def label_value(text: str) -> str:
     """``text`` as a label may hold it: ``anna@lab.example`` is ``anna-lab.example``; empty when nothing of it can be kept."""
     kept = re.sub(r"[^A-Za-z0-9._-]+", "-", text)

@@ -189,20 +189,20 @@ class KubernetesVolumes:
         """What lies below ``path``."""
         from gpuctl.clusters.kubernetes.streams import volumepod
 
-        with self._opened(name, read_only=True) as remote:
+        with self.opened(name, read_only=True) as remote:
             return volumepod.files(remote, path)
 
     def put(self, name: str, source: str, path: str) -> int:
         """Copy into it; bytes written."""
-        with self._opened(name, read_only=False) as remote:
+        with self.opened(name, read_only=False) as remote:
             return remote.put(source, path)
 
     def get(self, name: str, path: str, destination: str) -> int:
         """Copy out of it; bytes written."""
-        with self._opened(name, read_only=True) as remote:
+        with self.opened(name, read_only=True) as remote:
             return remote.get(path, destination)
 
-    def _opened(self, name: str, *, read_only: bool) -> "AbstractContextManager[Remote]":
+    def opened(self, name: str, *, read_only: bool) -> "AbstractContextManager[Remote]":
         """Its files, through a pod of our own; on the node of whoever has it, for a disk can be nowhere else."""
         from gpuctl.clusters.kubernetes.manifests.render import PLAIN_IMAGE
         from gpuctl.clusters.kubernetes.streams import volumepod

@@ -232,6 +232,8 @@ class LocalCluster:
             self._attend()
         job = self._whole(Found(job_id, "", None))
         notes = (*self.notes(), *self._window_notes(job))
+        if submission.spec.code_volume is not None:
+            notes = (*notes, f"--code-volume is not needed on {self._name}: jobs of this machine run the code where it is")
         return Submitted(job=job, existed=existed, sentence=_sentence(job), notes=notes)
 
     def _window_notes(self, job: Job) -> tuple[str, ...]:

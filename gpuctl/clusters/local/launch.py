@@ -23,6 +23,7 @@ from gpuctl.clusters.local.store import Database, jobs
 from gpuctl.clusters.local.store.jobs import Accepted
 from gpuctl.clusters.local.store.rows import encode
 from gpuctl.model.ask import Submission
+from gpuctl.model.job import Code
 from gpuctl.model.spec import Dependency, JobSpec
 from gpuctl.policy import dependency, placement
 from gpuctl.policy.values import After, NodeState
@@ -87,7 +88,8 @@ class Intake:
             NotAllowedError: ``never-fits``.
         """
         spec = submission.spec
-        _check_script(submission)
+        if spec.git is None:
+            _check_script(submission, submission.code.workdir, where=submission.code.workdir)
         self._check_volumes(submission)
         after = tuple(self._dependency(each, name=submission.base_name) for each in spec.after)
         job = queue_job_of("new", submission.base_name, spec, submitted_at=clock.now(), user=self._user, team=self._team)
@@ -157,7 +159,9 @@ class Intake:
         os.mkdir(paths.job(job_id), 0o700)
         os.mkdir(paths.logs(job_id), 0o700)
         code = submission.code
-        if spec.snapshot:
+        if spec.git is not None:
+            code = self._fetched(submission, paths.snapshot(job_id))
+        elif spec.snapshot:
             from gpuctl.clusters.local.snapshotcopy import copy
 
             code = msgspec.structs.replace(code, snapshot=copy(code.workdir, paths.snapshot(job_id)))
@@ -165,6 +169,22 @@ class Intake:
         blob = seal.seal(content, key=seal.load_key(paths.key), job_id=job_id)
         write_whole(paths.sealed(job_id), blob)
         return msgspec.structs.replace(submission, spec=spec, code=code, environment={}, secrets={})
+
+    def _fetched(self, submission: Submission, destination: str) -> Code:
+        """The files of its repository in ``destination``, with the credentials of whoever submits."""
+        from gpuctl.base.git import Repository
+
+        source, code = submission.spec.git, submission.code
+        assert source is not None
+        repository = Repository(source.url, os.environ, submission.secrets)
+        commit = repository.fetch(source.ref, destination, commit=code.commit)
+        workdir = os.path.normpath(os.path.join(destination, submission.spec.workdir or ""))
+        if not os.path.isdir(workdir):
+            problem = Problem(field="spec.workdir", message=f"is no directory of {source.url}@{source.ref}", got=submission.spec.workdir)
+            raise InvalidInput(f"cannot submit {submission.base_name}", [problem], code="bad-job")
+        fetched = msgspec.structs.replace(code, commit=commit, snapshot=workdir)
+        _check_script(submission, workdir, where=f"{source.url}@{source.ref}")
+        return fetched
 
     def _store(self, job_id: str, submission: Submission, kept: Submission) -> tuple[str, str] | None:
         """Store it, unless another process was first with this request id: then that job."""
@@ -189,12 +209,12 @@ class Intake:
         return None
 
 
-def _check_script(submission: Submission) -> None:
+def _check_script(submission: Submission, directory: str, *, where: str) -> None:
     """A script that is not there is told at once, unless a job that has to end first may still write it."""
     spec = submission.spec
-    if spec.script is None or spec.after or os.path.exists(os.path.join(submission.code.workdir, spec.script)):
+    if spec.script is None or spec.after or os.path.exists(os.path.join(directory, spec.script)):
         return
-    problem = Problem(field="script", message=f"there is no such file in {submission.code.workdir}", got=spec.script)
+    problem = Problem(field="script", message=f"there is no such file in {where}", got=spec.script)
     raise InvalidInput(f"cannot submit {submission.base_name}", [problem], code="script-missing")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gpuctl.model.spec import ArraySpec, Checkpoint, Dependency, SignalBefore, VolumeMount
+from gpuctl.model.spec import ArraySpec, Checkpoint, Dependency, GitSource, SignalBefore, VolumeMount
 from tests.unit.cli_spec.conftest import Building
 
 
@@ -40,6 +40,12 @@ from tests.unit.cli_spec.conftest import Building
         ("--cpus 1.5 --memory 64Gi", {"cpus": "1.5", "memory": "64Gi"}),
         ("--env A=1 --env B==x --env A=2", {"env": {"A": "2", "B": "=x"}}),
         ("--env EMPTY=", {"env": {"EMPTY": ""}}),
+        ("--code-volume data", {"code_volume": "data"}),
+        ("--git https://git.example/a/b@v1", {"git": GitSource(url="https://git.example/a/b", ref="v1")}),
+        (
+            "--git git@git.example:a/b.git@main --workdir sub",
+            {"git": GitSource(url="git@git.example:a/b.git", ref="main"), "workdir": "sub"},
+        ),
         ("--env HERE", {"env": {"HERE": "value"}}),
         ("--hold --requeue", {"hold": True, "requeue": True}),
         ("--per gpu --nproc-per-node 4", {"per": "gpu", "nproc_per_node": 4}),
@@ -101,6 +107,17 @@ def test_what_a_flag_sets(built: Building, words: str, fields: dict[str, Any]) -
         ("--signal KILL", "--signal", "cannot be caught"),
         ("--fit-window", "--fit-window", "needs time"),
         ("--request-id", "--request-id", "needs a value"),
+        ("--code-volume My_Data", "--code-volume", "did you mean my-data?"),
+        ("--git https://git.example/a/b", "--git", "says no branch, tag or commit, got 'https://git.example/a/b'"),
+        ("--git git@git.example:a/b.git", "--git", "says no branch, tag or commit, got '***@git.example:a/b.git'"),
+        ("--git https://bot:abc@git.example/a@main", "--git", "holds credentials"),
+        ("--git https://bot:abc@git.example/a", "--git", "says no branch, tag or commit, got 'https://***@git.example/a'"),
+        ("--git ext::sh@main", "--git", "is no address of a repository"),
+        ("--git https://git.example/a@-x", "--git", "is no name of a branch, tag or commit, got '-x'"),
+        ("--git https://git.example/a@main --workdir /abs", "--workdir", "is not in the repository"),
+        ("--git https://git.example/a@main --workdir ../up", "--workdir", "is not in the repository"),
+        ("--git https://git.example/a@main --snapshot", "--snapshot", "git names a repository"),
+        ("--git https://git.example/a@main --code-volume data", "--code-volume", "git names a repository"),
     ],
 )
 def test_wrong_values_name_the_flag_what_it_got_and_what_is_allowed(

@@ -16,9 +16,10 @@ from gpuctl.client import client as client_module
 from gpuctl.client.specs import JobArguments
 from gpuctl.model.job import Exit, State
 from gpuctl.model.reason import Reason
-from gpuctl.model.spec import ArraySpec, Checkpoint, Dependency, JobSpec, VolumeMount
+from gpuctl.model.spec import ArraySpec, Checkpoint, Dependency, GitSource, JobSpec, VolumeMount
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.pool import fake_pool
+from tests.fakes.repository import Repository
 
 
 def python(asked: str | None, workdir: str, env: Mapping[str, str]) -> str:
@@ -180,6 +181,8 @@ def test_arrays(client: gpuctl.Client, array: str | range, expected: ArraySpec) 
         ({"command": ["true"], "array": "9-0"}, ["spec.array.last"]),
         ({"command": ["true"], "nodes": "2", "kind": "slurm"}, ["spec.kind", "spec.nodes"]),
         ({"command": ["true"], "nodes": 0, "gpus": -1, "time": "5"}, ["spec.nodes", "spec.gpus", "spec.time"]),
+        ({"command": ["true"], "git": "https://git.example/team/code"}, ["git"]),
+        ({"command": ["true"], "git": "https://git.example/team/code@main", "snapshot": True}, ["spec.snapshot"]),
         ({}, ["spec.script"]),
     ],
 )
@@ -191,6 +194,15 @@ def test_wrong_arguments_are_all_told_and_nothing_is_submitted(
     assert [problem.field for problem in caught.value.problems] == fields
     assert all(f"  {field}: " in str(caught.value) for field in fields), "Python shows nothing but the text"
     assert cluster.jobs_by_id == {}
+
+
+def test_code_from_a_repository_or_by_a_volume(client: gpuctl.Client, tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    job = client.submit(command=["true"], git=f"{repository.url}@main", workdir="sub")
+    assert (job.info.spec.git, job.info.spec.workdir) == (GitSource(url=repository.url, ref="main"), "sub")
+    assert job.info.code is not None
+    assert job.info.code.commit == repository.second
+    assert client.submit(command=["true"], code_volume="data").info.spec.code_volume == "data"
 
 
 def test_one_request_is_one_job(client: gpuctl.Client) -> None:

@@ -3,19 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from gpuctl.clusters.kubernetes.code.parts import CodeParts
 from gpuctl.clusters.kubernetes.manifests import ClusterFacts, Engine, Runtime, Settings, render
 from gpuctl.clusters.kubernetes.manifests.engines import API
 from gpuctl.model.ask import Submission
 from gpuctl.model.job import Code
 from gpuctl.model.place import Node
-from gpuctl.model.spec import ArraySpec, Checkpoint, JobSpec, SignalBefore, VolumeMount
+from gpuctl.model.spec import ArraySpec, Checkpoint, GitSource, JobSpec, SignalBefore, VolumeMount
 from gpuctl.policy.placement import Placement
 from gpuctl.policy.values import PodPlace
 
 PRODUCT = "NVIDIA-H100-80GB-HBM3"
 ENTRY = b"#!/bin/sh\n"
 CODE = CodeParts(digest="c0de" * 16, entry=ENTRY, parts=(b"first", b"second"), archive_digest="abcd" * 16, cwd="src", files=2, size=11)
+BY_VOLUME = CodeParts(digest="c0de" * 16, entry=ENTRY, archive_digest="abcd" * 16, cwd="src", volume="data")
+SOURCE = GitSource(url="https://git.example/team/code", ref="main")
+FETCHED = CodeParts(digest="c0de" * 16, entry=ENTRY, fetch=b"# fetch\n", git=SOURCE, commit="0123456789" * 4, cwd="sub")
+GIT = JobSpec(command=("true",), git=SOURCE, workdir="sub", secrets=("GIT_TOKEN", "WANDB_API_KEY"), env={"GIT_USERNAME": "bot"})
 RESERVED = Placement(
     "res-a", "reserved", (PodPlace(cluster="res-a", node="gpu-1", gpus=8), PodPlace(cluster="res-a", node="gpu-2", gpus=8))
 )
@@ -155,6 +161,18 @@ CASES: dict[str, tuple[JobSpec, Engine, dict[str, Any]]] = {
         JobSpec(script="sweep.py", array=ArraySpec(last=2, only=(0, 2), args=(("--lr", "1"), ("--lr", "2"), ("it's", "two\nlines")))),
         Engine.JOB,
         {},
+    ),
+    "git-job": (GIT, Engine.JOB, {"code": FETCHED}),
+    "git-trainjob": (msgspec.structs.replace(GIT, kind="pytorch", script="train.py", command=()), Engine.TRAINJOB, {"code": FETCHED}),
+    "code-volume-job": (
+        JobSpec(command=("true",), code_volume="data", volumes=(VolumeMount(name="data", path="/data"),)),
+        Engine.JOB,
+        {"code": BY_VOLUME},
+    ),
+    "code-volume-trainjob": (
+        JobSpec(kind="pytorch", script="train.py", code_volume="shared"),
+        Engine.TRAINJOB,
+        {"code": msgspec.structs.replace(BY_VOLUME, volume="shared")},
     ),
     "ray-rayjob": (
         JobSpec(kind="ray", nodes=4, gpus=8, script="tune.py", args=("it's",), setup="pip install x", time="2h"),

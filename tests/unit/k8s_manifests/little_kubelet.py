@@ -69,6 +69,10 @@ class LittleKubelet:
         """Only the main container, running."""
         return self._start(self.template["spec"]["containers"][0])
 
+    def start_first(self) -> subprocess.Popen[bytes]:
+        """Only the first of the init containers, running."""
+        return self._start(self.template["spec"]["initContainers"][0])
+
     def run_to_the_end_of_its_first(self, *, timeout: float = 30) -> tuple[int, str]:
         """The main container until its first process ends, whatever else still runs in it: exit status and log until then."""
         process = self.start()
@@ -90,9 +94,11 @@ class LittleKubelet:
 
     def _mount(self) -> None:
         for each in self.template["spec"]["volumes"]:
-            mounts = self.template["spec"]["containers"][0]["volumeMounts"]
-            (path,) = [mount["mountPath"] for mount in mounts if mount["name"] == each["name"]]
-            if not path.startswith(ROOT):
+            spec = self.template["spec"]
+            mounts = [mount for one in (*spec["containers"], *spec["initContainers"]) for mount in one["volumeMounts"]]
+            paths = {mount["mountPath"] for mount in mounts if mount["name"] == each["name"]}
+            path = next((path for path in sorted(paths) if path.startswith(ROOT)), None)
+            if path is None:
                 continue
             target = self.directory / path.removeprefix(ROOT + "/")
             target.mkdir(parents=True)

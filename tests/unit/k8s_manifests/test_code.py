@@ -1,6 +1,7 @@
 """Code on its way: what is chosen, how it is packed, where the limits are, what is said when it cannot go."""
 
 import base64
+import hashlib
 import io
 import os
 import socket
@@ -147,7 +148,50 @@ def test_code_that_is_too_large_names_the_five_biggest(tmp_path: Path) -> None:
     )
     assert (caught.value.cause or "").startswith("the biggest are ckpt/7.bin (2.7Mi), ckpt/6.bin (2.3Mi), ")
     assert (caught.value.cause or "").count("ckpt/") == 5
-    assert (caught.value.hint or "").startswith(f"echo '/ckpt' >> {tmp_path}/.gpuctlignore")
+    assert caught.value.hint == (
+        f"gpuctl submit --code-volume NAME ...    or: --git URL@REF    or, to leave data out: echo '/ckpt' >> {tmp_path}/.gpuctlignore"
+    )
+
+
+def test_code_for_a_volume_has_no_limit_and_is_the_same_every_time(tmp_path: Path) -> None:
+    root = tmp_path / "code"
+    (root / "src").mkdir(parents=True)
+    noise = os.urandom(archive.LARGEST_ARCHIVE + 4096)
+    (root / "noise").write_bytes(noise)
+    (root / "run.sh").write_text("echo hello\n")
+    (root / "run.sh").chmod(0o755)
+    made = []
+    for number in range(2):
+        with (tmp_path / f"{number}.tar.gz").open("w+b") as target:
+            made.append(code.by_volume(str(root), target, name="llama", volume="data"))
+            target.seek(0)
+            content = target.read()
+    assert made[0] == made[1]
+    assert made[0].archive_digest == hashlib.sha256(content).hexdigest()
+    assert (made[0].parts, made[0].volume, made[0].files, made[0].brings) == ((), "data", 2, True)
+    assert len(code.secrets(made[0], namespace="lab")) == 1
+    found = members(content)
+    assert {name: (each.size, oct(each.mode)) for name, each in found.items()} == {
+        "noise": (len(noise), "0o644"),
+        "run.sh": (11, "0o755"),
+    }
+
+
+def test_no_room_to_pack_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(os.urandom(1 << 20))
+    with open("/dev/full", "wb", buffering=0) as target, pytest.raises(GpuctlError) as caught:
+        code.by_volume(str(tmp_path), target, name="llama", volume="data")
+    assert (caught.value.code, caught.value.cause) == ("no-room-here", "No space left on device")
+    assert (caught.value.hint or "").startswith("TMPDIR=")
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 5000)
+    real = os.fstat
+    monkeypatch.setattr(archive.os, "fstat", lambda fd: os.stat_result((*real(fd)[:6], 9000, *real(fd)[7:])))
+    with pytest.raises(UsageError) as caught:
+        packed(tmp_path)
+    assert (caught.value.code, caught.value.cause) == ("code-unreadable", "it became shorter while it was read")
 
 
 def test_gigabytes_are_refused_before_they_are_read(tmp_path: Path) -> None:

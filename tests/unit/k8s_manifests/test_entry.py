@@ -447,6 +447,7 @@ def test_the_program_is_posix() -> None:
     checker = shutil.which("shellcheck")
     if checker is None:
         pytest.skip("no shellcheck on PATH")
-    entry = Path(sys.modules["gpuctl.clusters.kubernetes.code"].__file__ or "").with_name("entry.sh")
-    done = subprocess.run([checker, "-s", "sh", "-S", "warning", str(entry)], capture_output=True, text=True)
+    package = Path(sys.modules["gpuctl.clusters.kubernetes.code"].__file__ or "")
+    programs = [str(package.with_name(name)) for name in ("entry.sh", "fetch.sh")]
+    done = subprocess.run([checker, "-s", "sh", "-S", "warning", *programs], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -5,6 +5,6 @@ images have nothing else in common). What belongs to the code is chosen by ``gpu
 """
 
 from gpuctl.clusters.kubernetes.code.archive import pack
-from gpuctl.clusters.kubernetes.code.parts import CodeParts, build, entry_only, secrets
+from gpuctl.clusters.kubernetes.code.parts import CodeParts, build, by_volume, entry_only, of_repository, secrets
 
-__all__ = ["CodeParts", "build", "entry_only", "pack", "secrets"]
+__all__ = ["CodeParts", "build", "by_volume", "entry_only", "of_repository", "pack", "secrets"]

@@ -5,11 +5,13 @@ that are no UTF-8; gzip, because images have no zstd.
 """
 
 import gzip
+import hashlib
 import io
 import os
 import stat
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import msgspec
 
@@ -25,11 +27,15 @@ _NAMED = 5
 
 
 class Archive(msgspec.Struct, frozen=True, kw_only=True):
-    """The packed code: its bytes, how many files and bytes went in, and what somebody should know about it."""
+    """The packed code: its bytes, how many files and bytes went in, and what somebody should know about it.
 
-    content: bytes
+    ``content`` is empty where the archive was written to a file; ``digest`` is its SHA-256, hexadecimal.
+    """
+
+    digest: str
     files: int
     size: int
+    content: bytes = b""
     notes: tuple[str, ...] = ()
 
 
@@ -37,22 +43,42 @@ class _Full(Exception):
     """The archive grew above its limit."""
 
 
-class _Bounded(io.BytesIO):
-    """Memory that takes so many bytes and no more."""
+class _Digesting(io.RawIOBase):
+    """A target that counts and sums what it is given, and takes so many bytes and no more (None: all)."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, target: BinaryIO, most: int | None) -> None:
         super().__init__()
-        self._most = most
+        self._target = target
+        self._left = most
+        self.sum = hashlib.sha256()
 
-    def write(self, data: object) -> int:
-        written = super().write(data)  # type: ignore[arg-type]
-        if self.tell() > self._most:
-            raise _Full
-        return written
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        block = bytes(data)
+        if self._left is not None:
+            self._left -= len(block)
+            if self._left < 0:
+                raise _Full
+        self.sum.update(block)
+        self._target.write(block)
+        return len(block)
+
+
+class _Chosen(NamedTuple):
+    """What is packed: path with what lstat said; and notes on what is not."""
+
+    files: list[tuple[str, os.stat_result]]
+    notes: list[str]
+
+    @property
+    def size(self) -> int:
+        return sum(found.st_size for _, found in self.files)
 
 
 def pack(tree: Selection, *, name: str, limit: int = LARGEST_ARCHIVE) -> Archive:
-    """Pack the chosen files.
+    """Pack the chosen files, to go with the job.
 
     A link that leads out of the tree stays a link, with a note: its target may be there on a volume. Sockets, pipes and devices are left
     out, with a note.
@@ -65,52 +91,101 @@ def pack(tree: Selection, *, name: str, limit: int = LARGEST_ARCHIVE) -> Archive
     Raises:
         UsageError: ``code-too-large`` naming the biggest files, ``code-unreadable``.
     """
-    sizes: list[tuple[int, str]] = []
-    notes: list[str] = []
-    chosen: list[tuple[str, os.stat_result]] = []
+    chosen = _choose(tree, name)
+    if chosen.size > LARGEST_TREE:
+        raise _too_large(name, tree.root, chosen, f"{quantity.memory(chosen.size)} of files", LARGEST_TREE)
+    target = io.BytesIO()
+    try:
+        digest = _write(tree, chosen, target, name=name, most=limit, level=6)
+    except _Full:
+        raise _too_large(name, tree.root, chosen, f"more than {quantity.memory(limit)} when packed", limit) from None
+    notes = tuple(chosen.notes)
+    return Archive(digest=digest, files=len(chosen.files), size=chosen.size, content=target.getvalue(), notes=notes)
+
+
+def pack_into(tree: Selection, target: BinaryIO, *, name: str) -> Archive:
+    """As :func:`pack`, into an open file, however much it is, and faster rather than smaller: it goes by a volume.
+
+    Raises:
+        UsageError: ``code-unreadable``.
+        OSError: the file cannot be written.
+    """
+    chosen = _choose(tree, name)
+    digest = _write(tree, chosen, target, name=name, most=None, level=1)
+    return Archive(digest=digest, files=len(chosen.files), size=chosen.size, notes=tuple(chosen.notes))
+
+
+def _choose(tree: Selection, name: str) -> _Chosen:
+    chosen = _Chosen([], [])
     for path in sorted(tree.paths, key=os.fsencode):
         try:
             found = os.lstat(os.path.join(tree.root, path))
         except OSError as error:
             raise _unreadable(name, tree.root, path, error) from error
         if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
-            chosen.append((path, found))
-            sizes.append((found.st_size, path))
+            chosen.files.append((path, found))
         else:
-            notes.append(f"{_printable(path)} is no file and stays here")
-    total = sum(size for size, _ in sizes)
-    if total > LARGEST_TREE:
-        raise _too_large(name, tree.root, sizes, f"{quantity.memory(total)} of files", LARGEST_TREE)
-    target = _Bounded(limit)
-    try:
-        with (
-            gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=target, mtime=0) as zipped,
-            tarfile.open(fileobj=zipped, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape") as tar,
-        ):
-            for path, found in chosen:
-                _add(tar, tree, path, found, name=name, notes=notes)
-    except _Full:
-        raise _too_large(name, tree.root, sizes, f"more than {quantity.memory(limit)} when packed", limit) from None
-    return Archive(content=target.getvalue(), files=len(chosen), size=total, notes=tuple(notes))
+            chosen.notes.append(f"{_printable(path)} is no file and stays here")
+    return chosen
+
+
+def _write(tree: Selection, chosen: _Chosen, target: BinaryIO, *, name: str, most: int | None, level: int) -> str:
+    summed = _Digesting(target, most)
+    with (
+        gzip.GzipFile(filename="", mode="wb", compresslevel=level, fileobj=summed, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape") as tar,
+    ):
+        for path, found in chosen.files:
+            _add(tar, tree, path, found, name=name, notes=chosen.notes)
+    return summed.sum.hexdigest()
 
 
 def _add(tar: tarfile.TarFile, tree: Selection, path: str, found: os.stat_result, *, name: str, notes: list[str]) -> None:
     whole = os.path.join(tree.root, path)
     entry = tarfile.TarInfo(path)
-    try:
-        if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(found.st_mode):
+        try:
             entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, os.readlink(whole), 0o777
-            if _leads_out(path, entry.linkname):
-                link = f"{_printable(path)} is a link to {_printable(entry.linkname)}"
-                notes.append(f"{link}, outside of the code: the link goes along, not what is there")
-            tar.addfile(entry)
-            return
-        with open(whole, "rb") as file:
-            content = file.read()
+        except OSError as error:
+            raise _unreadable(name, tree.root, path, error) from error
+        if _leads_out(path, entry.linkname):
+            link = f"{_printable(path)} is a link to {_printable(entry.linkname)}"
+            notes.append(f"{link}, outside of the code: the link goes along, not what is there")
+        tar.addfile(entry)
+        return
+    with _opened(whole, lambda error: _unreadable(name, tree.root, path, error)) as file:
+        entry.size, entry.mode = os.fstat(file.fileno()).st_size, 0o755 if found.st_mode & 0o100 else 0o644
+        tar.addfile(entry, cast("BinaryIO", _Read(file, entry.size, lambda error: _unreadable(name, tree.root, path, error))))
+
+
+def _opened(path: str, failed: Callable[[OSError], UsageError]) -> BinaryIO:
+    try:
+        return open(path, "rb")
     except OSError as error:
-        raise _unreadable(name, tree.root, path, error) from error
-    entry.size, entry.mode = len(content), 0o755 if found.st_mode & 0o100 else 0o644
-    tar.addfile(entry, io.BytesIO(content))
+        raise failed(error) from error
+
+
+class _Read(io.RawIOBase):
+    """A file of so many bytes while it is read: what is wrong with it then is the file's fault, not that of whoever writes the archive."""
+
+    def __init__(self, file: BinaryIO, size: int, failed: Callable[[OSError], UsageError]) -> None:
+        super().__init__()
+        self._file = file
+        self._left = size
+        self._failed = failed
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            block = self._file.read(size)
+            if len(block) < min(size, self._left):
+                raise OSError(None, "it became shorter while it was read")
+        except OSError as error:
+            raise self._failed(error) from error
+        self._left -= len(block)
+        return block
 
 
 def _leads_out(path: str, target: str) -> bool:
@@ -129,15 +204,15 @@ def _unreadable(name: str, root: str, path: str, error: OSError) -> UsageError:
     )
 
 
-def _too_large(name: str, root: str, sizes: Sequence[tuple[int, str]], what: str, most: int) -> UsageError:
-    largest = sorted(sizes, reverse=True)[:_NAMED]
+def _too_large(name: str, root: str, chosen: _Chosen, what: str, most: int) -> UsageError:
+    largest = sorted(((found.st_size, path) for path, found in chosen.files), reverse=True)[:_NAMED]
     named = ", ".join(f"{_printable(path)} ({quantity.memory(size)})" for size, path in largest)
     first = _printable(os.path.dirname(largest[0][1]) or largest[0][1])
     return UsageError(
         f"cannot submit {name}: the code in {root} is {what}, {quantity.memory(most)} is the most that goes with a job",
         code="code-too-large",
         cause=f"the biggest are {named}",
-        hint=f"echo '/{first}' >> {root}/{IGNORE_FILE}    or put it on a volume: gpuctl volumes put NAME {first}",
+        hint=f"gpuctl submit --code-volume NAME ...    or: --git URL@REF    or, to leave data out: echo '/{first}' >> {root}/{IGNORE_FILE}",
     )
 
 

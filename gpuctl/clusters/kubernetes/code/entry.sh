@@ -1,7 +1,7 @@
 #!/bin/sh
 # The program that runs in every container of a gpuctl job. POSIX sh, for images have nothing else in common.
 #
-#   entry.sh unpack                  verify the code and unpack it into the working directory
+#   entry.sh unpack                  verify the code and unpack it into the working directory, or fetch it from its repository
 #   entry.sh gang                    wait until every peer has an address; fail as gang-incomplete
 #   entry.sh run MODE WORDS...       setup, then the job's program, whose status is the container's
 #   entry.sh program                 the program that GPUCTL_COMMAND holds; no setup (Ray's entrypoint)
@@ -11,6 +11,7 @@
 # MODE: command (the words are it), script (what runs it is found out), python, torch (through torch's agent).
 # What a GPUCTL_POD_ variable says is for this program alone; the job's program does not see them.
 
+# shellcheck disable=SC1007,SC2034 # empty values on purpose; nl is for eval, verb for fetch.sh
 set -u
 base=${GPUCTL_POD_BASE:-/gpuctl}
 termination=${GPUCTL_POD_TERMINATION_LOG:-/dev/termination-log}
@@ -48,6 +49,7 @@ digest_of_stdin() {
 }
 
 parts() { # every part in its order, as one stream
+  [ -z "${GPUCTL_POD_ARCHIVE:-}" ] || { cat "$base/code-volume/$GPUCTL_POD_ARCHIVE"; return; }
   number=0
   while [ "$number" -lt "$GPUCTL_POD_PARTS" ]; do
     cat "$base/in/part.$number" || return 1
@@ -56,8 +58,16 @@ parts() { # every part in its order, as one stream
 }
 
 unpack() {
-  [ -n "${GPUCTL_POD_CODE:-}" ] || return 0
+  [ -n "${GPUCTL_POD_CODE:-}${GPUCTL_POD_GIT:-}" ] || return 0
   [ ! -e "$base/work/unpacked" ] || return 0
+  if [ -n "${GPUCTL_POD_GIT:-}" ]; then
+    . "$base/in/fetch.sh"
+    fetch
+    : >"$base/work/unpacked"
+    return 0
+  fi
+  [ -z "${GPUCTL_POD_ARCHIVE:-}" ] || [ -r "$base/code-volume/$GPUCTL_POD_ARCHIVE" ] ||
+    fail 74 code-missing "the code is not on its volume: there is no .gpuctl/code/$GPUCTL_POD_ARCHIVE that could be read"
   found=$(parts | digest_of_stdin)
   [ -n "$found" ] || fail 74 code-unverified "the image has neither sha256sum nor Python, so the code cannot be verified"
   [ "$found" = "$GPUCTL_POD_CODE" ] || fail 74 code-damaged "the code that arrived is not what was submitted: $found, not $GPUCTL_POD_CODE"
@@ -257,7 +267,10 @@ contract() { # the variables that a program may rely on, whatever made the pod
   case ${GPUCTL_POD_ARRAY:-} in
     '') ;;
     *+) export GPUCTL_NODE_RANK=0 GPUCTL_ARRAY_INDEX=$((${GPUCTL_POD_ARRAY%+} + index)) ;;
-    *) export GPUCTL_NODE_RANK=0 GPUCTL_ARRAY_INDEX="$(printf '%s' "$GPUCTL_POD_ARRAY" | cut -d , -f $((index + 1)))" ;;
+    *)
+      GPUCTL_ARRAY_INDEX=$(printf '%s' "$GPUCTL_POD_ARRAY" | cut -d , -f $((index + 1)))
+      export GPUCTL_NODE_RANK=0 GPUCTL_ARRAY_INDEX
+      ;;
   esac
   # The training operator knows ranks only by node, and calls a node's number RANK.
   [ "${GPUCTL_POD_ENGINE:-}" != pytorchjob ] || unset RANK WORLD_SIZE
@@ -561,7 +574,7 @@ sys.exit(f"gpuctl: Ray: {last}")
 # --------------------------------------------------------------------------------------------------------------------------------------
 
 setup_text=${GPUCTL_POD_SETUP:-}
-programs= pending= caught= relay=
+programs= pending= caught= relay= verb=${1:-}
 case ${1:-} in
   unpack | gang) trap 'exit 143' TERM ;; # the first process of a container has no default action
   *) watch_signals ;;

@@ -8,19 +8,23 @@ import functools
 import hashlib
 import importlib.resources
 import os
+import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from gpuctl.base import filetree
+from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes import names
-from gpuctl.clusters.kubernetes.code.archive import pack
+from gpuctl.clusters.kubernetes.code.archive import pack, pack_into
+from gpuctl.model.spec import GitSource
 
 LARGEST_PART = 900 << 10
 """Bytes of one Secret's content; Kubernetes refuses more than 1 MiB."""
 MOST_PARTS = 8
 ENTRY = "entry.sh"
+FETCH = "fetch.sh"
 PART = "part"
 
 
@@ -34,6 +38,9 @@ class CodeParts(msgspec.Struct, frozen=True, kw_only=True):
         archive_digest: SHA-256 of the whole archive, checked again in the pod.
         cwd: the working directory below the root of the code, empty for the root.
         files, size: what went in.
+        volume: the volume that holds the archive, where it is not in ``parts``.
+        git, commit: the repository that the pod fetches instead, and which commit; None: what the ref is then.
+        fetch: the part of the in-pod program that does so.
         notes: what somebody should know, for stderr.
     """
 
@@ -45,6 +52,15 @@ class CodeParts(msgspec.Struct, frozen=True, kw_only=True):
     files: int = 0
     size: int = 0
     notes: tuple[str, ...] = ()
+    volume: str | None = None
+    fetch: bytes = b""
+    git: GitSource | None = None
+    commit: str | None = None
+
+    @property
+    def brings(self) -> bool:
+        """Whether there is anything for the pod to unpack or fetch."""
+        return self.archive_digest is not None or self.git is not None
 
     @property
     def secret_names(self) -> tuple[str, ...]:
@@ -64,15 +80,60 @@ def build(workdir: str, *, name: str) -> CodeParts:
     inside = os.path.relpath(workdir, tree.root)
     entry = program()
     return CodeParts(
-        digest=hashlib.sha256(hashlib.sha256(entry).digest() + hashlib.sha256(archive.content).digest()).hexdigest(),
+        digest=_digest(entry, archive.digest),
         entry=entry,
         parts=_cut(archive.content, first=LARGEST_PART - len(entry)),
-        archive_digest=hashlib.sha256(archive.content).hexdigest(),
+        archive_digest=archive.digest,
         cwd="" if inside == "." else inside,
         files=archive.files,
         size=archive.size,
         notes=archive.notes,
     )
+
+
+def by_volume(workdir: str, target: BinaryIO, *, name: str, volume: str) -> CodeParts:
+    """As :func:`build`, with the archive in the open file ``target``, to be put onto ``volume``. There is no limit.
+
+    Raises:
+        UsageError: ``code-unreadable``.
+        GpuctlError: ``snapshot-failed``; ``no-room-here``, the archive cannot be written.
+    """
+    tree = filetree.select(workdir)
+    try:
+        archive = pack_into(tree, target, name=name)
+        target.flush()
+    except OSError as error:
+        raise GpuctlError(
+            f"cannot submit {name}: its code cannot be packed in {tempfile.gettempdir()}",
+            code="no-room-here",
+            cause=error.strerror or str(error),
+            hint="TMPDIR=/somewhere/with/room gpuctl submit ...",
+        ) from error
+    inside = os.path.relpath(workdir, tree.root)
+    entry = program()
+    return CodeParts(
+        digest=_digest(entry, archive.digest),
+        entry=entry,
+        archive_digest=archive.digest,
+        cwd="" if inside == "." else inside,
+        files=archive.files,
+        size=archive.size,
+        notes=archive.notes,
+        volume=volume,
+    )
+
+
+def of_repository(source: GitSource, *, workdir: str | None, commit: str | None) -> CodeParts:
+    """The code of a repository, which the pods fetch themselves; ``workdir`` is below its root."""
+    entry, script = program(), fetching()
+    notes = () if commit is not None else (f"{source.url} cannot be read from here: each node takes what {source.ref} is when it starts",)
+    cwd = os.path.normpath(workdir) if workdir else ""
+    digest = hashlib.sha256(hashlib.sha256(entry).digest() + hashlib.sha256(script).digest()).hexdigest()
+    return CodeParts(digest=digest, entry=entry, fetch=script, cwd="" if cwd == "." else cwd, git=source, commit=commit, notes=notes)
+
+
+def _digest(entry: bytes, archive: str) -> str:
+    return hashlib.sha256(hashlib.sha256(entry).digest() + bytes.fromhex(archive)).hexdigest()
 
 
 def entry_only() -> CodeParts:
@@ -87,6 +148,12 @@ def program() -> bytes:
     return importlib.resources.files("gpuctl.clusters.kubernetes.code").joinpath(ENTRY).read_bytes()
 
 
+@functools.cache
+def fetching() -> bytes:
+    """The part of the in-pod program that fetches repositories."""
+    return importlib.resources.files("gpuctl.clusters.kubernetes.code").joinpath(FETCH).read_bytes()
+
+
 def secrets(code: CodeParts, *, namespace: str) -> tuple[dict[str, Any], ...]:
     """The immutable Secrets of the code, the one with the program first.
 
@@ -97,6 +164,8 @@ def secrets(code: CodeParts, *, namespace: str) -> tuple[dict[str, Any], ...]:
         data: dict[str, str] = {}
         if number == 0:
             data[ENTRY] = base64.b64encode(code.entry).decode()
+            if code.fetch:
+                data[FETCH] = base64.b64encode(code.fetch).decode()
         if number < len(code.parts):
             data[PART] = base64.b64encode(code.parts[number]).decode()
         found.append(

@@ -6,12 +6,17 @@ What the program sees is the contract; the ones that begin with ``GPUCTL_POD_`` 
 import shlex
 from typing import Any
 
+from gpuctl.base import git
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.manifests.expansion import literal
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
 from gpuctl.clusters.kubernetes.manifests.values import Engine
 
 BASE = "/gpuctl"
+CODE_VOLUME = f"{BASE}/code-volume"
+"""Where the directory of archives on a code volume is mounted."""
+FETCHING = ("GIT_USERNAME", "GIT_SSL_NO_VERIFY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+"""Variables of the job that also count while its repository is fetched."""
 PORT = 29500
 RAY_PORT = 6379
 DASHBOARD_PORT = 8265
@@ -98,9 +103,7 @@ def _rendezvous(job: Rendering) -> Variables:
 def _for_the_entry(job: Rendering, *, role: str) -> dict[str, str]:
     spec = job.spec
     found = {"GPUCTL_POD_ROLE": role, "GPUCTL_POD_CWD": job.code.cwd, "GPUCTL_POD_NODES": str(spec.nodes)}
-    if job.code.archive_digest is not None:
-        found["GPUCTL_POD_CODE"] = job.code.archive_digest
-        found["GPUCTL_POD_PARTS"] = str(len(job.code.parts))
+    found |= code_variables(job)
     if job.engine is Engine.PYTORCHJOB:
         found["GPUCTL_POD_ENGINE"] = job.engine.value
     if spec.setup is not None:
@@ -118,6 +121,28 @@ def _for_the_entry(job: Rendering, *, role: str) -> dict[str, str]:
         found["GPUCTL_POD_ARRAY"] = ",".join(map(str, spec.array.only)) or f"{spec.array.first}+"
     if spec.kind == "ray":
         found |= _ray(job)
+    return found
+
+
+def code_variables(job: Rendering) -> dict[str, str]:
+    """How the in-pod program gets at the code."""
+    code = job.code
+    if code.git is not None:
+        found = {"GPUCTL_POD_GIT": code.git.url, "GPUCTL_POD_REF": code.git.ref}
+        return found | ({"GPUCTL_POD_COMMIT": code.commit} if code.commit is not None else {})
+    if code.archive_digest is None:
+        return {}
+    if code.volume is not None:
+        return {"GPUCTL_POD_CODE": code.archive_digest, "GPUCTL_POD_ARCHIVE": names.code_archive(code.archive_digest)}
+    return {"GPUCTL_POD_CODE": code.archive_digest, "GPUCTL_POD_PARTS": str(len(code.parts))}
+
+
+def for_unpacking(job: Rendering) -> Variables:
+    """Every variable of the init container that unpacks or fetches the code."""
+    found = [_value(name, value) for name, value in code_variables(job).items()]
+    if job.code.git is not None:
+        found += [_value(name, job.spec.env[name]) for name in FETCHING if name in job.spec.env]
+        found += [_secret(name, job.secret or "") for name in git.CREDENTIALS if name in job.spec.secrets]
     return found
 
 

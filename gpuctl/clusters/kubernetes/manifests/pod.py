@@ -1,14 +1,16 @@
 """The pod template: what every engine's pods have in common."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpuctl.base.errors import InvalidInput, Problem
 from gpuctl.clusters.kubernetes import names
-from gpuctl.clusters.kubernetes.manifests import environment
+from gpuctl.clusters.kubernetes.manifests import environment, storage
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
 from gpuctl.clusters.kubernetes.manifests.patch import merge
 from gpuctl.clusters.kubernetes.manifests.resources import amounts, resources
 from gpuctl.clusters.kubernetes.manifests.scheduling import borrows, scheduling
+from gpuctl.clusters.kubernetes.manifests.values import Engine
 
 MAIN = "main"
 CODE_CONTAINER = "gpuctl-code"
@@ -45,6 +47,8 @@ def template(
     """
     env = environment.merged([*environment.variables(job, role=role), *(extra_env or [])])
     mounts = code_mounts(job)
+    if job.engine is Engine.TRAINJOB:  # whose main container unpacks the code
+        mounts += code_volume_mounts(job)
     main: dict[str, Any] = {
         "name": container,
         "image": job.image,
@@ -55,7 +59,7 @@ def template(
         # The end of the log, where the program left no message of its own: the pod and its log may soon be gone.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    if job.code.archive_digest is not None:
+    if job.code.brings:
         main["workingDir"] = f"{environment.BASE}/work/code/{job.code.cwd}".rstrip("/")
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
@@ -99,27 +103,26 @@ def init_containers(job: Rendering, *, gang: bool) -> list[dict[str, Any]]:
     small = amounts(100, 64 << 20, limit_memory=False)
     found: list[dict[str, Any]] = []
 
-    def container(name: str, verb: str, env: dict[str, str]) -> dict[str, Any]:
+    def container(name: str, verb: str, env: environment.Variables, mounts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
         return {
             "name": name,
             "image": job.image,
             "command": environment.arguments(job, verb),
-            "env": [{"name": key, "value": value} for key, value in env.items()],
+            "env": env,
             "resources": small,
-            "volumeMounts": code_mounts(job),
+            "volumeMounts": [*code_mounts(job), *mounts],
             "terminationMessagePolicy": "FallbackToLogsOnError",
         }
 
-    if job.code.archive_digest is not None:
-        digest = {"GPUCTL_POD_CODE": job.code.archive_digest, "GPUCTL_POD_PARTS": str(len(job.code.parts))}
-        found.append(container(CODE_CONTAINER, "unpack", digest))
+    if job.code.brings:
+        found.append(container(CODE_CONTAINER, "unpack", environment.for_unpacking(job), mounts=code_volume_mounts(job)))
     if gang:
         wait = {
             "GPUCTL_POD_PEERS": environment.peers(job),
             "GPUCTL_POD_NODES": str(job.pods),
             "GPUCTL_POD_WAIT": str(job.settings.gang_seconds),
         }
-        found.append(container(GANG_CONTAINER, "gang", wait))
+        found.append(container(GANG_CONTAINER, "gang", [{"name": key, "value": value} for key, value in wait.items()]))
     return found
 
 
@@ -135,11 +138,21 @@ def code_mounts(job: Rendering) -> list[dict[str, Any]]:
     return found
 
 
+def code_volume_mounts(job: Rendering) -> list[dict[str, Any]]:
+    """Where the container that unpacks the code sees the archive, if that is on a volume: only the directory of archives."""
+    if job.code.volume is None:
+        return []
+    volume = storage.volume_name(job.code.volume)
+    return [{"name": volume, "mountPath": environment.CODE_VOLUME, "subPath": names.CODE_DIRECTORY, "readOnly": True}]
+
+
 def pod_volumes(job: Rendering) -> list[dict[str, Any]]:
     """The volumes behind :func:`code_mounts`."""
     sources = []
     for number, name in enumerate(job.code.secret_names):
         items = [{"key": "entry.sh", "path": "entry.sh"}] if number == 0 else []
+        if number == 0 and job.code.fetch:
+            items.append({"key": "fetch.sh", "path": "fetch.sh"})
         if number < len(job.code.parts):
             items.append({"key": "part", "path": f"part.{number}"})
         sources.append({"secret": {"name": name, "items": items}})

@@ -38,10 +38,13 @@ def storage(spec: JobSpec) -> Storage:
         paths.setdefault(name, f"{VOLUMES}/{name}")
         read_only[name] = False
         logs = _below(paths[name], directory)
+    claims = {name: read_only.get(name, False) for name in paths}
+    if spec.code_volume is not None:  # mounted by who unpacks the code, see ``pod``
+        claims.setdefault(spec.code_volume, True)
     return Storage(
-        volumes=tuple({"name": _volume(name), "persistentVolumeClaim": _claim(name, read_only.get(name, False))} for name in paths),
+        volumes=tuple({"name": volume_name(name), "persistentVolumeClaim": _claim(name, only)} for name, only in claims.items()),
         mounts=tuple(
-            {"name": _volume(name), "mountPath": path, **({"readOnly": True} if read_only.get(name) else {})}
+            {"name": volume_name(name), "mountPath": path, **({"readOnly": True} if read_only.get(name) else {})}
             for name, path in paths.items()
         ),
         env={"GPUCTL_VOLUME_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper(): path for name, path in paths.items()},
@@ -50,7 +53,8 @@ def storage(spec: JobSpec) -> Storage:
     )
 
 
-def _volume(name: str) -> str:
+def volume_name(name: str) -> str:
+    """What a pod calls the volume of this claim."""
     return f"volume-{name}"
 
 

@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
+
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes import record as records
-from gpuctl.clusters.kubernetes.observe import translate_events, translate_pods, translate_queue, translate_root
+from gpuctl.clusters.kubernetes.observe import translate_container, translate_events, translate_pods, translate_queue, translate_root
 from gpuctl.clusters.kubernetes.observe.objects import Root
 from gpuctl.clusters.kubernetes.observe.translate_array import counts, task_attempts
 from gpuctl.clusters.kubernetes.observe.translate_pods import Seen, Stage
@@ -18,7 +20,7 @@ from gpuctl.kube.objects.core import Event
 from gpuctl.kube.objects.kueue import Workload
 from gpuctl.kube.objects.meta import condition
 from gpuctl.kube.objects.pods import Pod
-from gpuctl.model.job import Attempt, Exit, Job, State, TimelineEvent
+from gpuctl.model.job import Attempt, Code, Exit, Job, State, TimelineEvent
 from gpuctl.model.reason import Evidence
 from gpuctl.model.spec import JobSpec
 
@@ -192,11 +194,20 @@ def job(subject: Subject, place: Place, *, whole: bool) -> Job:
         attempts=attempts if whole else attempts[-1:] if spec.array is None else (),
         attempt_count=read.end.attempts if read.end is not None else count,
         timeline=tuple(_timeline(subject, read, submitted, started, ended)) if whole else (),
-        code=read.record.code,
+        code=_code(read, spec),
         placement=read.record.placement if whole else (),
         interpreter=read.record.interpreter,
         ran_same_as=read.record.rerun_of or meta.annotation(names.RERUN_OF) or None,
     )
+
+
+def _code(read: Parts, spec: JobSpec) -> Code | None:
+    """What it runs; the commit of a repository that the submitter could not read is what the first pod says that it fetched."""
+    code = read.record.code
+    if code is None or code.commit is not None or spec.git is None:
+        return code
+    commit = next((found for each in read.pods if (found := translate_container.commit(each.pod)) is not None), None)
+    return msgspec.structs.replace(code, commit=commit) if commit is not None else code
 
 
 def _submitted(subject: Subject, read: Parts) -> datetime:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from gpuctl.base import quantity
 from gpuctl.kube.objects.core import Event
-from gpuctl.kube.objects.pods import Container, ContainerStatus, Terminated, Waiting
+from gpuctl.kube.objects.pods import Container, ContainerStatus, Pod, Terminated, Waiting
 from gpuctl.model.job import Exit
 from gpuctl.model.reason import Evidence
 
@@ -38,6 +38,7 @@ _KEY = re.compile(
 _OURS = re.compile(
     r"\A(?P<code>setup-failed|gang-incomplete|code-[a-z]+|workdir-missing|checkpoint-unwritable|no-room): (?P<words>.+)", re.MULTILINE
 )
+_COMMIT = re.compile(r"code-commit: (?P<commit>[0-9a-f]{40,64})\s*\Z")
 _GANG = re.compile(r"(?P<missing>\d+) of (?P<expected>\d+) nodes did not start within (?P<seconds>\d+) s")
 CUT_STATUS = 198
 """What the in-pod program ends with when the time limit ended the job, where retries have to tell that from a failure."""
@@ -101,6 +102,16 @@ def told(past: Terminated) -> tuple[str, str, dict[str, str]] | None:
         joined = {"joined": str(int(gang["expected"]) - int(gang["missing"])), "expected": gang["expected"]} if gang else {}
         return "rendezvous-timeout", words, joined | ({"seconds": gang["seconds"]} if gang else {})
     return "start-failed", words, {}
+
+
+def commit(pod: Pod) -> str | None:
+    """The commit that the pod fetched of its repository, where it says so."""
+    for status in pod.status.init_container_statuses or ():
+        past = status.state.terminated if status.state is not None else None
+        match = _COMMIT.match(past.message) if past is not None else None
+        if match:
+            return match["commit"]
+    return None
 
 
 def waiting(

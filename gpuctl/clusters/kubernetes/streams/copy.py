@@ -58,6 +58,23 @@ mkdir -p "$p" && within "$p" && cd -P "$p" || exit 1
 tar -xf - && if [ -n "$1" ]; then rm -f .gpuctl-part; fi
 """
 )
+_SUM = (
+    _FIRST.replace("exit 91", ":")
+    + r"""
+[ -f "$p" ] && [ ! -L "$p" ] || exit 92
+for tool in sha256sum "shasum -a 256" "openssl dgst -sha256 -r"; do
+  command -v "${tool%% *}" >/dev/null 2>&1 || continue
+  $tool <"$p" | cut -d ' ' -f 1; exit
+done
+for python in python3 python; do
+  command -v $python >/dev/null 2>&1 || continue
+  exec $python -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())' <"$p"
+done
+echo 'no sha256sum and no Python' >&2; exit 1
+"""
+)
+_RENAME = _FIRST.replace("exit 91", ":") + 'within "$(dirname "$p")"; exec mv -f "$p" "$root/$1"'
+_REMOVE = _FIRST.replace("exit 91", ":") + 'within "$(dirname "$p")"; exec rm -f "$p"'
 _ENTRY = re.compile(r"([0-9a-f]+) (\d+) (-?\d+) \./(.*)\Z", re.DOTALL)
 _HARMLESS = ("changed as we read it", "removed before we read it", "socket ignored", "shrank by")
 
@@ -171,6 +188,32 @@ class Remote:
         """
         kind, found, _ = self._listed(path)
         return kind, found
+
+    def digest(self, path: str) -> str | None:
+        """SHA-256 of the regular file ``path`` as it is there, hexadecimal; None where there is no such file.
+
+        Raises:
+            GpuctlError: ``copy-failed``, the image has nothing to make a sum with.
+        """
+        try:
+            return self._told(_SUM, path, doing=f"verify {path} of {self._what}").strip()
+        except NotFoundError:
+            return None
+
+    def rename(self, path: str, to: str) -> None:
+        """Give the file ``path`` the name ``to`` (both below the root), whatever had that name before."""
+        self._told(_RENAME, path, to, doing=f"rename {path} of {self._what}")
+
+    def remove(self, path: str) -> None:
+        """Remove the file ``path``, if it is there."""
+        self._told(_REMOVE, path, doing=f"remove {path} of {self._what}")
+
+    def _told(self, script: str, path: str, *words: str, doing: str) -> str:
+        with self._session(script, path, *words) as running:
+            incoming = _Incoming(running)
+            text = incoming.read().decode("utf-8", "replace")
+            self._judge(incoming, doing)
+        return text
 
     def _listed(self, path: str) -> "tuple[str, list[tuple[str, int, Known]], bool]":
         with self._session(_LIST, path) as running:
