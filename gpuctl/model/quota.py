@@ -1,5 +1,7 @@
 """What a team may hold of a kind of GPU, and what it holds."""
 
+from datetime import datetime
+
 import msgspec
 
 from gpuctl.model.place import Seen
@@ -32,6 +34,8 @@ class Quota(Seen, frozen=True, kw_only=True):
         queues: the queues of a job (``--queue``) that draw from it; empty where every job does.
         usable: how many pods of 8, 4, 2 and 1 GPUs would start now, by that number as text; a size is absent where no node is as large,
             all are where nothing is known.
+        window: GPUs of nodes that are the team's by a window now; None: nobody knows of any.
+        until: when the first of these changes hands, None where none does.
     """
 
     cluster: str
@@ -48,3 +52,5 @@ class Quota(Seen, frozen=True, kw_only=True):
     source: str = "kueue"
     queues: tuple[str, ...] = ()
     usable: dict[str, int] = msgspec.field(default_factory=dict)
+    window: int | None = None
+    until: datetime | None = None

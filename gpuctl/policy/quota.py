@@ -24,12 +24,12 @@ def usable(nodes: Iterable[NodeState], *, free: int | None = None) -> dict[str, 
 
 
 def devices_as_they_are(nodes: Iterable[NodeState], *, tier: str | None = None) -> tuple[Quota, ...]:
-    """One row per cluster, tier and GPU type for a place without quotas: every device may be had, those that nobody holds now."""
-    groups: dict[tuple[str, str | None, str | None], list[NodeState]] = {}
+    """One row per cluster, tier, GPU type and owner for a place without quotas: its devices, and those of them that nobody holds now."""
+    groups: dict[tuple[str, str | None, str | None, str | None], list[NodeState]] = {}
     for node in nodes:
-        groups.setdefault((node.cluster, node.tier or tier, node.gpu_type), []).append(node)
+        groups.setdefault((node.cluster, node.tier or tier, node.gpu_type, node.owner), []).append(node)
     rows = []
-    for (cluster, own_tier, gpu_type), members in sorted(groups.items(), key=lambda group: tuple(word or "" for word in group[0])):
+    for (cluster, own_tier, gpu_type, owner), members in sorted(groups.items(), key=lambda group: tuple(word or "" for word in group[0])):
         empty = sum(Room.empty(node).free for node in members)
         free = sum(Room.now(node).free for node in members if node.ready)
         if not empty:
@@ -39,6 +39,7 @@ def devices_as_they_are(nodes: Iterable[NodeState], *, tier: str | None = None) 
                 cluster=cluster,
                 name=DEVICES,
                 source=DEVICES,
+                team=owner,
                 tier=own_tier,
                 gpu_type=gpu_type,
                 nominal=empty,
@@ -46,10 +47,23 @@ def devices_as_they_are(nodes: Iterable[NodeState], *, tier: str | None = None) 
                 borrowable=0,
                 used=empty - sum(Room.now(node).free for node in members),
                 free=free,
-                usable=usable(members),
+                usable=usable(node for node in members if node.closing is None),
             )
         )
-    return tuple(rows)
+    return with_windows(rows, [node for members in groups.values() for node in members])
+
+
+def with_windows(rows: Iterable[Quota], nodes: Sequence[NodeState]) -> tuple[Quota, ...]:
+    """``rows`` with the GPUs that windows give to their team now, and until when."""
+    given = [node for node in nodes if node.spans and node.spans[0].window is not None]
+    found = []
+    for row in rows:
+        own = [node for node in given if node.owner == row.team and _is_for(node, row)] if row.team is not None else []
+        if own:
+            until = min((node.owner_until for node in own if node.owner_until is not None), default=None)
+            row = msgspec.structs.replace(row, window=sum(Room.empty(node).free for node in own), until=until)
+        found.append(row)
+    return tuple(found)
 
 
 def short_of(job: QueueJob, rows: Sequence[Quota], *, tier: str | None, queue: str | None) -> tuple[Reason, int] | None:
@@ -102,7 +116,7 @@ def with_shapes(rows: Iterable[Quota], nodes: Sequence[NodeState]) -> tuple[Quot
     found = []
     for row in rows:
         if not row.usable:
-            fitting = [node for node in nodes if _is_for(node, row)]
+            fitting = [node for node in nodes if _is_for(node, row) and _open(node, row)]
             if fitting:
                 row = msgspec.structs.replace(row, usable=usable(fitting, free=row.free))
         found.append(row)
@@ -113,3 +127,8 @@ def _is_for(node: NodeState, row: Quota) -> bool:
     return (row.tier is None or node.tier is None or node.tier == row.tier) and (
         row.gpu_type is None or node.gpu_type == row.gpu_type or same_type(row.gpu_type, node.gpu_type)
     )
+
+
+def _open(node: NodeState, row: Quota) -> bool:
+    """Whether the team of the row may start something on the node now, as far as it says whose it is."""
+    return node.closing is None and (node.owner is None or row.team is None or node.owner == row.team)

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import msgspec
 
 from gpuctl.base import clock
 from gpuctl.model.ask import PlanOption, Submission
+from gpuctl.model.place import Node
 from gpuctl.model.reason import Reason
+from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.model.spec import JobSpec
 from gpuctl.policy import offers, placement, price
 from gpuctl.policy.described import node_state, queue_job
@@ -72,9 +75,9 @@ def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason
         barred = Reason(code="unreachable", sentence=sentence(seen.error), what="wait", command="gpuctl clusters")
     by_tier: dict[str | None, list[NodeState]] = {}
     uncounted: set[str | None] = set()
-    for node, described in zip(seen.nodes, states(seen), strict=True):
+    for node, state in zip(seen.nodes, described(member, seen.nodes, seen.schedules), strict=True):
         tier = node.tier or member.tier
-        by_tier.setdefault(tier, []).append(described)
+        by_tier.setdefault(tier, []).append(state)
         if node.gpus_free is None and node.gpus and not node.devices:
             uncounted.add(tier)
     for tier in list(by_tier) or [own]:
@@ -102,15 +105,15 @@ def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason
         )
 
 
-def states(seen: Seen) -> tuple[NodeState, ...]:
+def described(member: Member, nodes: Sequence[Node], schedules: Sequence[ScheduleStatus]) -> tuple[NodeState, ...]:
     """A cluster's nodes as placement reads them, under the profile's name for the cluster and with its tier and its windows."""
-    member, now = seen.member, seen.now if seen.now is not None else clock.now()
-    plain = [node_state(node, cluster=member.name, tier=member.tier) for node in seen.nodes]
-    if not seen.schedules:
+    now = clock.now() + timedelta(seconds=max((each.clock_ahead for each in schedules), default=0.0, key=abs))
+    plain = [node_state(node, cluster=member.name, tier=member.tier) for node in nodes]
+    if not schedules:
         return tuple(msgspec.structs.replace(each, at=now) if each.owner is not None else each for each in plain)
     from gpuctl.policy.windows import ownership  # only a place with schedules pays for cronsim
 
-    return ownership.applied(plain, ownership.lines(seen.schedules, now), now)
+    return ownership.applied(plain, ownership.lines(schedules, now), now)
 
 
 def _cost(spec: JobSpec, member: Member, nodes: Iterable[NodeState]) -> price.Cost | None:

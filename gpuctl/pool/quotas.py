@@ -6,8 +6,9 @@ from gpuctl.base.errors import GpuctlError
 from gpuctl.model.ask import Listing
 from gpuctl.model.quota import DEVICES, Quota
 from gpuctl.policy import quota
-from gpuctl.policy.described import node_state
+from gpuctl.pool.choice import described
 from gpuctl.pool.members import Member, Members
+from gpuctl.pool.survey import windows_of
 from gpuctl.port.cluster import Cluster
 
 
@@ -30,10 +31,13 @@ def _of(cluster: Cluster, member: Member) -> Listing[Quota]:
         msgspec.structs.replace(row, cluster=member.name, tier=row.tier or (member.tier if row.source == DEVICES else None))
         for row in listing.items
     )
-    if all(bool(row.usable) or row.free == 0 for row in given):
+    if all(row.source == DEVICES for row in given):  # who says these has looked at the nodes
         return Listing(items=given, incomplete=listing.incomplete)
     try:
-        nodes = tuple(node_state(node, cluster=member.name, tier=member.tier) for node in cluster.nodes().items)
+        nodes = cluster.nodes().items
     except GpuctlError:  # the quotas are known, the shapes are not
         return Listing(items=given, incomplete=listing.incomplete)
-    return Listing(items=quota.with_shapes(given, nodes), incomplete=listing.incomplete)
+    schedules, notes = windows_of(member, nodes)
+    states = described(member, nodes, schedules)
+    incomplete = {**listing.incomplete, **({member.name: notes[0]} if notes and member.name not in listing.incomplete else {})}
+    return Listing(items=quota.with_windows(quota.with_shapes(given, states), states), incomplete=incomplete)

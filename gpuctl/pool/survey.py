@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
-from gpuctl.base import clock
 from gpuctl.base.errors import GpuctlError, NotAllowedError
 from gpuctl.model.place import Node
 from gpuctl.model.quota import Quota
@@ -30,7 +28,6 @@ class Seen:
         volumes_error: why they could not.
         team: whose jobs mine are there, where some of its nodes are a team's.
         schedules: those that it obeys.
-        now: the instant there; None: as here.
     """
 
     member: Member
@@ -44,7 +41,6 @@ class Seen:
     volumes_error: str | None = None
     team: str | None = None
     schedules: tuple[ScheduleStatus, ...] = ()
-    now: datetime | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -90,8 +86,7 @@ def _look(member: Member, *, volumes: bool) -> Seen:
             quotas = cluster.quota().items
         except GpuctlError as error:
             notes = (f"quotas of {member.name} are unknown: {sentence(error)}",)
-    owned = any(node.owner is not None or node.closing is not None for node in nodes)
-    schedules, windows_note = _schedules(member) if owned else ((), ())
+    schedules, windows_note = windows_of(member, nodes)
     names, volumes_error = _volumes(cluster) if volumes else (None, None)
     return Seen(
         member=member,
@@ -102,15 +97,21 @@ def _look(member: Member, *, volumes: bool) -> Seen:
         quotas=quotas,
         volumes=names,
         volumes_error=volumes_error,
-        team=cluster.team if owned else None,
+        team=cluster.team if owned(nodes) else None,
         schedules=schedules,
-        now=clock.now() + timedelta(seconds=max((each.clock_ahead for each in schedules), default=0.0, key=abs)),
         notes=(*notes, *windows_note),
     )
 
 
-def _schedules(member: Member) -> tuple[tuple[ScheduleStatus, ...], tuple[str, ...]]:
+def owned(nodes: Sequence[Node]) -> bool:
+    """Whether any of the nodes is a team's."""
+    return any(node.owner is not None or node.closing is not None for node in nodes)
+
+
+def windows_of(member: Member, nodes: Sequence[Node]) -> tuple[tuple[ScheduleStatus, ...], tuple[str, ...]]:
     """The schedules of a cluster whose nodes have owners, and a note where they could not be read: then only the present is known."""
+    if not owned(nodes):
+        return (), ()
     try:
         listing = member.cluster.schedules()
     except GpuctlError as error:

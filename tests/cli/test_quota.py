@@ -1,12 +1,14 @@
 """``gpuctl quota``: who may hold how much, and what is left of it."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from gpuctl.model.quota import Quota
-from tests.cli.recorder import RecordingPool
+from tests.cli.recorder import NOW, RecordingPool
 
 ROWS = (
     Quota(
@@ -87,3 +89,15 @@ def test_empty_and_incomplete(run: Any) -> None:
     assert outcome.code == 0
     assert outcome.out.splitlines()[1].split() == ["res-a", *["?"] * 11]
     assert outcome.err == "note: res-a could not be read: timed out\n"
+
+
+def test_what_windows_add_stands_below(run: Any, snapshot: Any) -> None:
+    rows = (
+        msgspec.structs.replace(ROWS[0], window=32, until=NOW + timedelta(hours=5, minutes=20)),
+        msgspec.structs.replace(ROWS[2], team="vision", window=2),
+    )
+    outcome = run(RecordingPool(quota=rows), "quota", width=80, tty=True)
+    assert outcome.out == snapshot
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    wide = run(RecordingPool(quota=rows), "quota", "-o", "columns=team,window,until").out.splitlines()
+    assert [line.split() for line in wide[1:]] == [["vision", "32", "Sun", "17:20"], ["vision", "2", "-"]]

@@ -31,7 +31,8 @@ def run(
     By cluster, tier and GPU type: what is guaranteed (QUOTA), what is used, how
     much of that is borrowed from others (OVER), and what is free of the quota. X8,
     X4, X2 and X1 count the pods of so many GPUs that would start now. A cluster
-    without quotas shows its devices as they are. ? is what could not be read.
+    without quotas shows its devices as they are, by owner. ? is what could not be
+    read. Below stands what a time window gives to a team now, and until when.
     """
     ordered((), columns.COLUMNS, sort, session.context())
     if tier is not None:
@@ -52,6 +53,7 @@ def run(
             name=columns.name,
             empty="no quotas, and no GPUs",
             incomplete=listing.incomplete,
+            below=lambda context: columns.below(rows, context),
         )
 
     return watching.once_or_watch(session, ask, watching=watch, interval=interval)

@@ -9,13 +9,13 @@ from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes import inventory, names, options, schedules
 from gpuctl.clusters.kubernetes.inventory import Inventory
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Runtime, Settings
+from gpuctl.clusters.kubernetes.schedules import Held
 from gpuctl.clusters.kubernetes.surroundings import Surroundings, together
 from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.core import VolumeClaim
 from gpuctl.kube.objects.kubeflow import TrainingRuntime
 from gpuctl.kube.objects.meta import Object
 from gpuctl.kube.resources import CLUSTER_TRAINING_RUNTIMES, PRIORITY_CLASSES, TRAIN_JOBS, TRAINING_RUNTIMES
-from gpuctl.model.schedule import ScheduleStatus
 
 FRAMEWORK = "trainer.kubeflow.org/framework"
 
@@ -28,7 +28,7 @@ class Facts(NamedTuple):
     claims: dict[str, VolumeClaim] | None
     team: str | None
     notes: tuple[str, ...]
-    schedules: tuple[ScheduleStatus, ...] = ()
+    schedules: tuple[Held, ...] = ()
 
 
 def read(around: Surroundings, *, count: bool = True, volumes: bool = False, borrowing: bool = False) -> Facts:
@@ -70,7 +70,8 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False, bor
         product_label=there.product_label if there is not None else inventory.PRODUCT_LABELS[0],
         tier_labels=there.tier_labels if there is not None else False,
     )
-    windows, preemptible = _windows(around, there, answers["schedules"]), answers["preemptible"]
+    held, preemptible = answers["schedules"], answers["preemptible"]
+    windows: tuple[Held, ...] = held if isinstance(held, tuple) else ()
     cluster = msgspec.structs.replace(
         cluster,
         lends=any(node.lends for node in cluster.nodes) or any(_lends(each) for each in windows),
@@ -81,8 +82,8 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False, bor
     )
 
 
-def _lends(status: ScheduleStatus) -> bool:
-    return status.obeyed is not None and any(window.borrow.idle for window in status.obeyed.spec.windows)
+def _lends(held: Held) -> bool:
+    return held.schedule is not None and not held.problems and any(window.borrow.idle for window in held.schedule.spec.windows)
 
 
 def _preemptible_class(around: Surroundings) -> str | None:
@@ -91,13 +92,6 @@ def _preemptible_class(around: Surroundings) -> str | None:
         return around.api.get(PRIORITY_CLASSES.path(name=names.PREEMPTIBLE_CLASS), Object).metadata.name
     except NotFound:
         return None
-
-
-def _windows(around: Surroundings, there: Inventory | None, held: object) -> tuple[ScheduleStatus, ...]:
-    """The schedules with their nodes; none where either could not be read: then nodes are judged by their marks alone."""
-    if there is None or not isinstance(held, tuple) or not held:
-        return ()
-    return schedules.statuses(around, held, there.nodes, there.labels, now=around.now())
 
 
 def _claims(around: Surroundings) -> dict[str, VolumeClaim]:

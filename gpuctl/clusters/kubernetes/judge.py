@@ -9,7 +9,7 @@ import msgspec
 from gpuctl.base import clock
 from gpuctl.base.errors import InvalidInput, NotAllowedError, UnavailableError
 from gpuctl.clusters.kubernetes import facts as looked_up
-from gpuctl.clusters.kubernetes import inventory, manifests, volumes
+from gpuctl.clusters.kubernetes import manifests, schedules, volumes
 from gpuctl.clusters.kubernetes.facts import Facts
 from gpuctl.clusters.kubernetes.manifests.values import Engine, Settings
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
@@ -69,7 +69,7 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
     engine = manifests.choose(spec.kind, facts.cluster, forced, array=spec.array is not None)
     queue = manifests.queue_of(spec, submission.base_name, facts.cluster, settings)
     job = queue_job(submission, team=around.owner_name if facts.team is not None else None)
-    nodes = _states(around, facts)
+    nodes = schedules.described(around, facts.inventory, facts.schedules, now=around.now()) if facts.inventory is not None else ()
     if facts.inventory is not None:
         _possible(submission, job, nodes)
     unknown = facts.inventory is None or not facts.inventory.counted
@@ -82,18 +82,6 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
     if reason is not None and reason.code == "window":
         reason, opening = closed(job, nodes, around.now())
     return Judged(facts, settings, engine, queue, found, reason, unknown, facts.notes, opening)
-
-
-def _states(around: Surroundings, facts: Facts) -> tuple[NodeState, ...]:
-    """The nodes with their windows."""
-    if facts.inventory is None:
-        return ()
-    plain, now = inventory.states(facts.inventory.nodes), around.now()
-    if not facts.schedules:
-        return tuple(msgspec.structs.replace(each, at=now) if each.owner is not None else each for each in plain)
-    from gpuctl.policy.windows import ownership  # only a place with schedules pays for cronsim
-
-    return ownership.applied(plain, ownership.lines(facts.schedules, now), now)
 
 
 def _too_short(job: QueueJob, nodes: Sequence[NodeState], facts: Facts) -> tuple[str, ...]:

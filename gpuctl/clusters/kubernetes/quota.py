@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from gpuctl.clusters.kubernetes import amounts, inventory, names
+from gpuctl.clusters.kubernetes import amounts, inventory, names, schedules
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.core import ResourceQuota
@@ -12,6 +12,7 @@ from gpuctl.kube.resources import RESOURCE_QUOTAS
 from gpuctl.model.ask import Listing
 from gpuctl.model.quota import Quota
 from gpuctl.policy import quota as policy
+from gpuctl.policy.values import NodeState
 
 _HARD = re.compile(r"(?:requests\.)?(?P<resource>.+)\Z")
 
@@ -35,8 +36,18 @@ def rows(around: Surroundings) -> Listing[Quota]:
             seen = inventory.read(around)
         except Forbidden as error:
             return Listing(incomplete={around.name: error.message})
-        return Listing(items=policy.devices_as_they_are(inventory.states(seen.nodes)) if seen.counted else ())
+        return Listing(items=policy.devices_as_they_are(_states(around, seen)) if seen.counted else ())
     return Listing(items=tuple(found), incomplete={around.name: "; ".join(hidden)} if hidden else {})
+
+
+def _states(around: Surroundings, seen: inventory.Inventory) -> tuple[NodeState, ...]:
+    """The nodes with their windows; by their marks alone where schedules may not be read."""
+    now = around.now()
+    try:
+        found = schedules.held(around, now=now) if schedules.served(around) else ()
+    except Forbidden:
+        found = ()
+    return schedules.described(around, seen, found, now=now)
 
 
 def _kueue(around: Surroundings) -> Iterator[Quota]:

@@ -19,6 +19,7 @@ from gpuctl.kube.resources import NODES
 from gpuctl.model.ask import Listing
 from gpuctl.model.place import Node
 from gpuctl.model.schedule import SCHEDULE_VERSION, PoolSchedule, ScheduleStatus, check_schedule
+from gpuctl.policy.values import NodeState
 
 _SHOWN = 3
 
@@ -135,6 +136,16 @@ def statuses(
             each = each._replace(problems=(clashes[each.name],))
         made.append(_status(around, each, len(fleet), members.get(each.name, ()), now=now))
     return tuple(made)
+
+
+def described(around: Surroundings, seen: inventory.Inventory, found: Sequence[Held], *, now: datetime) -> tuple[NodeState, ...]:
+    """The nodes for the scheduler, with what the schedules say of their future."""
+    plain = inventory.states(seen.nodes)
+    if not found:
+        return tuple(msgspec.structs.replace(each, at=now) if each.owner is not None else each for each in plain)
+    from gpuctl.policy.windows import ownership
+
+    return ownership.applied(plain, ownership.lines(statuses(around, found, seen.nodes, seen.labels, now=now), now), now)
 
 
 def under(

@@ -9,8 +9,6 @@ import msgspec
 from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes import inventory, schedules
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
-from gpuctl.kube.objects.nodes import Node as ApiNode
-from gpuctl.kube.resources import NODES
 from gpuctl.model.job import Job
 from gpuctl.model.reason import Reason
 from gpuctl.model.spec import Tier
@@ -19,7 +17,7 @@ from gpuctl.policy.line import later
 from gpuctl.policy.placement import Placement
 from gpuctl.policy.space import Space
 from gpuctl.policy.values import NodeState, QueueJob
-from gpuctl.policy.windows import edges, opening, ownership
+from gpuctl.policy.windows import edges, opening
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +38,10 @@ def read(around: Surroundings) -> Windows | None:
         held = schedules.held(around, now=now)
         if not held:
             return None
-        raw = around.api.list(NODES.path(), ApiNode)
+        seen = inventory.read(around, count=False)
     except GpuctlError:
         return None
-    fleet = tuple(inventory.node(each, around, None) for each in raw)
-    labels = {each.metadata.name: each.metadata.labels or {} for each in raw}
-    statuses = schedules.statuses(around, held, fleet, labels, now=now)
-    states = ownership.applied(inventory.states(fleet), ownership.lines(statuses, now), now)
-    return Windows({each.name: each for each in states}, now)
+    return Windows({each.name: each for each in schedules.described(around, seen, held, now=now)}, now)
 
 
 def concerned(jobs: Iterable[Job]) -> bool:

@@ -361,3 +361,18 @@ def test_a_cluster_without_schedules_is_not_asked_for_nodes_by_a_list(api: FakeA
     api.requests.clear()
     cluster.jobs(JobQuery())
     assert not any("/nodes" in target for _, target in api.requests)
+
+
+def test_quota_says_what_a_window_adds(api: FakeApi, cluster_of: Callable[..., KubernetesCluster]) -> None:
+    own(api, "team-a", only="node-0")
+    own(api, "platform", by=None, only="node-1")
+    api.put(SCHEDULES, schedule(end=3))
+    lab = pool(cluster_of(team="team-a"))
+    found = {row.team: row for row in lab.quota().items}
+    assert set(found) == {None, "team-a", "platform"}
+    assert (found["team-a"].nominal, found["team-a"].window, found["team-a"].until) == (8, 8, began() + timedelta(hours=3))
+    hard = {"status": {"hard": {"requests.nvidia.com/gpu": "24"}, "used": {"requests.nvidia.com/gpu": "0"}}}
+    api.put("/api/v1/resourcequotas", {"metadata": {"name": "limits"}, **hard}, namespace="ml")
+    (limits,) = lab.quota().items
+    assert (limits.name, limits.team, limits.nominal, limits.window) == ("limits", "team-a", 24, 8)
+    assert limits.usable == {"8": 3, "4": 6, "2": 12, "1": 24}

@@ -1,9 +1,9 @@
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from gpuctl.model.quota import DEVICES, Quota
 from gpuctl.policy import quota
-from gpuctl.policy.values import NodeState, QueueJob
+from gpuctl.policy.values import NodeState, OwnerSpan, QueueJob
 
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
@@ -84,3 +84,34 @@ def test_shapes_are_added_where_the_cluster_did_not_say() -> None:
     assert known.usable == {"8": 9}
     assert capped.usable == {"8": 0, "4": 1, "2": 2, "1": 4}
     assert nowhere.usable == {}
+
+
+def spans(owner: str, *, window: str | None = "night") -> tuple[OwnerSpan, ...]:
+    end = NOW + timedelta(hours=6)
+    return (OwnerSpan(owner=owner, start=NOW, until=end, window=window), OwnerSpan(owner="platform", start=end))
+
+
+def test_what_a_window_adds_and_until_when() -> None:
+    nights = {"owner": "vision", "spans": spans("vision"), "owner_until": NOW + timedelta(hours=6)}
+    nodes = [node("a", 8, **nights), node("b", 8, gpu_type="A100", **nights), node("c", 8, owner="platform"), node("d", 8, owner="vision")]
+    own, typed, other, nobody = quota.with_windows(
+        [row(team="vision"), row(team="vision", gpu_type="A100"), row(team="platform"), row()], nodes
+    )
+    assert (own.window, own.until) == (16, NOW + timedelta(hours=6))
+    assert typed.window == 8
+    assert (other.window, other.until, nobody.window) == (None, None, None)
+
+
+def test_shapes_count_the_nodes_that_are_the_teams_now() -> None:
+    nodes = [node("a", 8, owner="vision"), node("b", 8, owner="platform"), node("c", 8, owner="vision", closing="platform"), node("d", 8)]
+    (found,) = quota.with_shapes([row(team="vision")], nodes)
+    assert found.usable == {"8": 2, "4": 4, "2": 8, "1": 16}
+
+
+def test_devices_of_a_place_with_owners_are_a_row_for_each() -> None:
+    nights = {"owner": "vision", "spans": spans("vision"), "owner_until": NOW + timedelta(hours=6)}
+    nodes = [node("a", 8, **nights), node("b", 4, **nights), node("c", 8, owner="platform"), node("d", 8)]
+    nobody, platform, vision = quota.devices_as_they_are(nodes)
+    assert (nobody.team, nobody.nominal, platform.team, platform.window) == (None, 8, "platform", None)
+    assert (vision.team, vision.nominal, vision.used, vision.free, vision.window) == ("vision", 16, 4, 12, 16)
+    assert (vision.until, vision.usable["8"]) == (NOW + timedelta(hours=6), 1)

@@ -1,7 +1,10 @@
 """How quotas look in a list. What could not be read is ``?``, never zero."""
 
-from gpuctl.cli.out.columns import cells
-from gpuctl.cli.result import Column
+from collections.abc import Sequence
+
+from gpuctl.base import duration
+from gpuctl.cli.out.columns import cells, windows
+from gpuctl.cli.result import Column, Context
 from gpuctl.model.quota import DEVICES, SHAPES, Quota
 
 
@@ -80,7 +83,21 @@ COLUMNS = (
     ),
     Column(name="PENDING", cell=lambda row, _: cells.ABSENT if row.source == DEVICES else cells.known(row.pending), right=True, wide=True),
     Column(name="SOURCE", cell=lambda row, _: row.source, wide=True),
+    Column(name="WINDOW", cell=lambda row, _: cells.present(row.window), right=True, key=lambda row, _: row.window, wide=True),
+    Column(name="UNTIL", cell=lambda row, context: windows.local(row.until, context), key=lambda row, _: row.until, wide=True),
 )
 """``gpuctl quota``. QUOTA is what is guaranteed, OVER what is held above it, borrowed from others.
 
 X8 to X1: how many pods of so many GPUs would start now."""
+
+
+def below(rows: Sequence[Quota], context: Context) -> str:
+    """What windows give to the teams of these rows: ``vision has 32 H100 on res-a by a window until Tue 06:00 (in 5h20m)``."""
+    lines = []
+    for row in rows:
+        if row.window:
+            until = "with no end in sight"
+            if row.until is not None:
+                until = f"until {windows.local(row.until, context)} (in {duration.short((row.until - context.now).total_seconds())})"
+            lines.append(f"{row.team} has {row.window} {row.gpu_type or 'GPUs'} on {row.cluster} by a window {until}\n")
+    return "".join(["\n", *dict.fromkeys(lines)]) if lines else ""
