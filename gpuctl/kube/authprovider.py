@@ -18,6 +18,7 @@ import msgspec
 from gpuctl.base.errors import AuthError
 from gpuctl.kube.credentials import Credential
 from gpuctl.kube.kubeconfig import Chosen
+from gpuctl.model import decoding
 
 EARLY_S = 30.0
 _PAST = "1970-01-01T00:00:00Z"
@@ -121,7 +122,7 @@ def _end_of_jwt(token: str) -> float | None:
     """The instant a JWT ends; 0 for what is no JWT, so that it is renewed. Only the server checks signatures."""
     try:
         body = token.split(".")[1]
-        return msgspec.json.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=_Claims).exp
+        return decoding.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), _Claims).exp
     except (IndexError, binascii.Error, ValueError, msgspec.DecodeError):
         return 0.0
 

@@ -13,6 +13,7 @@ import msgspec
 
 from gpuctl.kube.errors import ApiFailure, NotFound
 from gpuctl.kube.resources import Resource
+from gpuctl.model import decoding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -222,7 +223,7 @@ def _ask_each(transport: "Transport", root: str, groups: _LegacyGroups, offered:
 
 def _read(path: "Path") -> Discovery | None:
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=_Cache)
+        kept = decoding.decode(path.read_bytes(), _Cache)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     if kept.format != FORMAT or not 0 <= time.time() - kept.at < FRESH_S:

@@ -22,6 +22,7 @@ from gpuctl.kube.credentials import Credential
 from gpuctl.kube.kubeconfig import Chosen, Exec
 from gpuctl.kube.plugincache import Kept, PluginCache
 from gpuctl.kube.pluginprocess import LIMIT_S, Ended, run
+from gpuctl.model import decoding
 
 GROUP = "client.authentication.k8s.io"
 VERSIONS = (f"{GROUP}/v1", f"{GROUP}/v1beta1")
@@ -177,7 +178,7 @@ class ExecCredentials:
             how = f"it ended with {ended.code}" if ended.code > 0 else f"it died of signal {-ended.code}"
             raise plugin.error(f"{how}: {ended.last_words}" if ended.last_words else how)
         try:
-            told = msgspec.json.decode(ended.output, type=_ExecCredential)
+            told = decoding.decode(ended.output, _ExecCredential)
         except (msgspec.DecodeError, UnicodeDecodeError):
             # Not one byte of what it printed: half of it may be a token.
             raise plugin.error("what it printed is not an ExecCredential") from None

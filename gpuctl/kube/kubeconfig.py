@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gpuctl.base.errors import InvalidInput, NotFoundError, nearest
+from gpuctl.model import decoding
 
 CODE = "bad-kubeconfig"
 
@@ -258,6 +259,6 @@ def _read(path: Path) -> _Document | None:
         where = f"line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else type(error).__name__
         raise InvalidInput(f"the kubeconfig {path} is not YAML", (), code=CODE, cause=where) from None
     try:
-        return msgspec.convert(raw or {}, _Document)
+        return decoding.convert(raw or {}, _Document)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"{path} is not a kubeconfig", (), code=CODE, cause=str(error)) from None

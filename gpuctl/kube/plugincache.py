@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from gpuctl.model import decoding
+
 
 class Kept(msgspec.Struct, frozen=True):
     """What a plugin gave. ``ends_at`` is a UNIX time; without one it is good for this process only."""
@@ -43,7 +45,7 @@ class PluginCache:
             if about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o077 or not stat.S_ISREG(about.st_mode):
                 return None
             try:
-                return msgspec.json.decode(file.read(), type=Kept)
+                return decoding.decode(file.read(), Kept)
             except (msgspec.DecodeError, UnicodeDecodeError, OSError):
                 return None
 

@@ -25,6 +25,7 @@ from gpuctl.kube.errors import (
     Undecodable,
 )
 from gpuctl.kube.resources import Target
+from gpuctl.model import decoding
 
 _RBAC = re.compile(
     r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) (?:resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"|path "(?P<path>[^"]+)")'
@@ -62,7 +63,7 @@ class _Status(msgspec.Struct, gc=False):
 def failure(context: str, asked: Target, status: int, headers: Mapping[str, str], body: bytes) -> ApiFailure:
     """The error that an answer with ``status`` (400 and above, or a redirect) stands for."""
     try:
-        told = msgspec.json.decode(body, type=_Status)
+        told = decoding.decode(body, _Status)
     except (msgspec.DecodeError, UnicodeDecodeError):
         told = _Status()
     if told.kind != "Status":
@@ -73,7 +74,7 @@ def failure(context: str, asked: Target, status: int, headers: Mapping[str, str]
 
 def of_status(context: str, asked: Target, body: bytes) -> ApiFailure:
     """The error inside a stream that answered 200 and then sent a ``Status`` (a watch's ERROR, exec's error channel)."""
-    told = msgspec.json.decode(body, type=_Status)
+    told = decoding.decode(body, _Status)
     return failure(context, asked, told.code or 500, {}, body)
 
 

@@ -13,6 +13,7 @@ import msgspec
 from gpuctl.kube.errors import ApiFailure, Unavailable
 from gpuctl.kube.refusals import of_status, placed, sentence
 from gpuctl.kube.resources import PODS, Target, target
+from gpuctl.model import decoding
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -129,7 +130,7 @@ class RemoteCommand:
 
     def _ended(self, data: bytes) -> int:
         try:
-            told = msgspec.json.decode(data, type=_Ending)
+            told = decoding.decode(data, _Ending)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise self._lost(data.decode("utf-8", "replace").strip()[:300]) from None
         if told.status == "Success":

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -25,6 +24,7 @@ from gpuctl.kube.credentials import Credential
 from gpuctl.kube.errors import ApiFailure, TooMany, Unauthorized, Unavailable, Undecodable
 from gpuctl.kube.refusals import failure, placed, sentence
 from gpuctl.kube.resources import Target, target
+from gpuctl.model import decoding
 
 if TYPE_CHECKING:
     import httpx
@@ -198,7 +198,7 @@ class Transport:
             Undecodable: it is not JSON, or not of that shape.
         """
         try:
-            found: T = decoder(cast("Any", type_)).decode(answer.body)
+            found: T = decoding.decode(answer.body, cast("Any", type_))
             return found
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self.unreadable(answer.asked, str(error)) from None
@@ -372,12 +372,6 @@ def query(params: Params | None) -> str:
         values = [value] if isinstance(value, str | int) else value
         pairs += [(name, ("true" if each else "false") if isinstance(each, bool) else str(each)) for each in values]
     return urlencode(pairs)
-
-
-@cache
-def decoder(type_: Any) -> "msgspec.json.Decoder[Any]":
-    """The one decoder of a type in this process; making one costs more than decoding a small answer."""
-    return msgspec.json.Decoder(type_)
 
 
 def _again(error: Unavailable, request: _Request, tried: int, retries: int) -> bool:

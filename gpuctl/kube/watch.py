@@ -18,7 +18,7 @@ from gpuctl.kube.objects.meta import Object
 from gpuctl.kube.paging import Listing, pages
 from gpuctl.kube.refusals import of_status
 from gpuctl.kube.resources import target
-from gpuctl.kube.transport import decoder
+from gpuctl.model import decoding
 
 if TYPE_CHECKING:
     from gpuctl.kube.transport import Transport
@@ -121,16 +121,16 @@ def _connection(
         "resourceVersion": place.version,
         "timeoutSeconds": random.randint(*SERVER_ENDS_S),
     }
-    decode: Callable[[msgspec.Raw], T] = decoder(cast("Any", item)).decode
+    decode: Callable[[msgspec.Raw], T] = decoding.decoder(cast("Any", item)).decode
     began = transport.clock()
     came = False
     with transport.response("GET", path, params=query, accept="application/json", read_s=SILENCE_S, watching=True) as answer:
         for text in lines(transport.chunks(answer, asked), stop=stop, end=lambda: transport.cut(answer)):
             try:
-                line = msgspec.json.decode(text, type=_Line)
+                line = decoding.decode(text, _Line)
                 if line.type == "ERROR":
                     raise of_status(transport.context, asked, bytes(line.object))
-                version = msgspec.json.decode(line.object, type=Object).metadata.resource_version
+                version = decoding.decode(line.object, Object).metadata.resource_version
                 found = None if line.type == "BOOKMARK" else decode(line.object)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise transport.unreadable(asked, str(error)) from None

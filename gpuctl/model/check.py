@@ -14,6 +14,7 @@ from msgspec import inspect
 
 from gpuctl.base import duration, names
 from gpuctl.base.errors import Problem, nearest
+from gpuctl.model import decoding
 from gpuctl.model.rules import check_spec, shown
 from gpuctl.model.spec import API_VERSION, JobDocument, JobSpec, Metadata
 
@@ -45,7 +46,7 @@ def check_document(value: object) -> tuple[JobDocument | None, tuple[Problem, ..
     kept = _walk(value, inspect.type_info(JobDocument), "", problems)
     kept.setdefault("apiVersion", API_VERSION)
     kept.setdefault("kind", "Job")
-    document = msgspec.convert(kept, JobDocument)
+    document = decoding.convert(kept, JobDocument)
     wrong = {problem.field for problem in problems}
     judged = [
         *check_metadata(document.metadata.name, document.metadata.labels),
@@ -73,7 +74,7 @@ def read(value: object, kind: type[D], *, what: str) -> tuple[D | None, tuple[Pr
         return None, (problem,)
     problems: list[Problem] = []
     kept = _walk(value, inspect.type_info(kind), "", problems)
-    return msgspec.convert(kept, kind), tuple(problems)
+    return decoding.convert(kept, kind), tuple(problems)
 
 
 def check_metadata(name: str | None, labels: Mapping[str, str]) -> tuple[Problem, ...]:

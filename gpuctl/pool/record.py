@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from gpuctl.model import decoding
 from gpuctl.model.job import Job
 
-_DECODER = msgspec.json.Decoder(Job)
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -80,7 +80,7 @@ class Record:
             with open(self._ended, "rb") as file:
                 for line in file:
                     with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                        yield _DECODER.decode(line)
+                        yield decoding.decode(line, Job)
         except OSError:
             return
 
@@ -93,7 +93,7 @@ class Record:
     def _read(self, name: str) -> Job | None:
         try:
             with open(os.path.join(self._open, name), "rb") as file:
-                return _DECODER.decode(file.read())
+                return decoding.decode(file.read(), Job)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
 

@@ -50,6 +50,22 @@ def test_only_the_command_line_prints() -> None:
     assert [place for path in quiet for place in _writes(path)] == []
 
 
+def test_types_are_met_in_one_place() -> None:
+    """msgspec crashes when two threads meet a type for the first time: ``gpuctl.model.decoding`` lets in one at a time."""
+    found = [
+        where(path, node)
+        for name, path in modules().items()
+        if name != "gpuctl.model.decoding"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and (
+            ast.unparse(node.func) in ("msgspec.convert", "msgspec.json.Decoder")
+            or (ast.unparse(node.func) == "msgspec.json.decode" and any(each.arg == "type" for each in node.keywords))
+        )
+    ]
+    assert found == []
+
+
 def test_nothing_is_left_open() -> None:
     marks = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
     found = [(name, mark) for name, path in modules().items() for mark in marks if mark in path.read_text("utf-8")]

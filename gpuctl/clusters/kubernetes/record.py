@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 
 from gpuctl.clusters.kubernetes import names
+from gpuctl.model import decoding
 from gpuctl.model.ask import Submission
 from gpuctl.model.job import Code, Fact, State
 from gpuctl.model.plan import PlanOption
@@ -78,13 +79,13 @@ def read_spec(text: str) -> tuple[JobSpec, bool]:
     if not text:
         return JobSpec(), False
     try:
-        return msgspec.json.decode(text, type=JobSpec), True
+        return decoding.decode(text, JobSpec), True
     except msgspec.MsgspecError:
         pass
     document: Any = None
     try:
         document = msgspec.json.decode(text)
-        return msgspec.convert(_known(JobSpec, document), JobSpec), False
+        return decoding.convert(_known(JobSpec, document), JobSpec), False
     except msgspec.MsgspecError:
         return _field_by_field(document if isinstance(document, dict) else {}), False
 
@@ -92,7 +93,7 @@ def read_spec(text: str) -> tuple[JobSpec, bool]:
 def read_record(text: str) -> Record:
     """The record; an empty one when it cannot be read."""
     try:
-        return msgspec.json.decode(text or "{}", type=Record)
+        return decoding.decode(text or "{}", Record)
     except msgspec.MsgspecError:
         return Record()
 
@@ -100,7 +101,7 @@ def read_record(text: str) -> Record:
 def read_end(text: str) -> End | None:
     """The end a tombstone tells, None when it is no tombstone or cannot be read."""
     try:
-        return msgspec.json.decode(text, type=End) if text else None
+        return decoding.decode(text, End) if text else None
     except msgspec.MsgspecError:
         return None
 
@@ -134,7 +135,7 @@ def _field_by_field(document: Mapping[str, Any]) -> JobSpec:
     for field in msgspec.structs.fields(JobSpec):
         if field.encode_name in document:
             try:
-                one = msgspec.convert({field.encode_name: document[field.encode_name]}, JobSpec)
+                one = decoding.convert({field.encode_name: document[field.encode_name]}, JobSpec)
             except msgspec.ValidationError:
                 continue
             spec = msgspec.structs.replace(spec, **{field.name: getattr(one, field.name)})

@@ -16,6 +16,7 @@ from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.meta import Condition, Meta, condition
 from gpuctl.kube.objects.nodes import Node as ApiNode
 from gpuctl.kube.resources import NODES
+from gpuctl.model import decoding
 from gpuctl.model.ask import Listing
 from gpuctl.model.place import Node
 from gpuctl.model.schedule import SCHEDULE_VERSION, PoolSchedule, ScheduleStatus, check_schedule
@@ -72,9 +73,9 @@ def read(document: Mapping[str, Any], *, now: datetime) -> Held:
     """One object, whatever it holds."""
     from gpuctl.policy.windows import cron, review  # a cluster without schedules never pays for them
 
-    meta = msgspec.convert(document["metadata"], Meta)
+    meta = decoding.convert(document["metadata"], Meta)
     try:
-        status = msgspec.convert(document.get("status") or {}, Status)
+        status = decoding.convert(document.get("status") or {}, Status)
     except msgspec.ValidationError:
         status = Status()
     plain = {"name": meta.name, **({"labels": meta.labels} if meta.labels else {})}

@@ -5,8 +5,6 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from gpuctl.base.errors import ConflictError, NotFoundError
 from gpuctl.base.exitcodes import of_signal
 from gpuctl.clusters.local import processes, seal
@@ -15,6 +13,7 @@ from gpuctl.clusters.local.paths import StatePaths
 from gpuctl.clusters.local.store.launches import Launch
 from gpuctl.clusters.local.supervisor import environment
 from gpuctl.clusters.local.volumes import copy
+from gpuctl.model import decoding
 from gpuctl.model.ask import ExecTarget
 from gpuctl.model.job import Code, Job
 
@@ -39,7 +38,7 @@ def plan_of(paths: StatePaths, launch: Launch) -> LaunchPlan:
     """What the launch's supervisor was told."""
     try:
         with open(f"{paths.launch(launch.job, launch.number)}/plan.json", "rb") as file:
-            return msgspec.json.decode(file.read(), type=LaunchPlan)
+            return decoding.decode(file.read(), LaunchPlan)
     except OSError as error:
         raise NotFoundError(f"cannot enter {launch.job}: its plan is gone", code="plan-gone", cause=str(error)) from error
 

@@ -14,6 +14,7 @@ import msgspec
 from gpuctl.base.errors import ConflictError
 from gpuctl.clusters.local.launch import write_whole
 from gpuctl.clusters.local.paths import state_error
+from gpuctl.model import decoding
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +68,6 @@ def _link(path: str, mine: Claim) -> Claim:
 def _read(path: str) -> Claim | None:
     try:
         with open(path, "rb") as file:
-            return msgspec.json.decode(file.read(), type=Claim)
+            return decoding.decode(file.read(), Claim)
     except FileNotFoundError:
         return None

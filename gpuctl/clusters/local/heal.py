@@ -20,6 +20,7 @@ from gpuctl.clusters.local.launchplan import SCRATCH_PREFIX, LaunchPlan
 from gpuctl.clusters.local.store import Database, attempts, jobs, launches, tasks
 from gpuctl.clusters.local.store.launches import Launch
 from gpuctl.clusters.local.store.rows import NO_TASK
+from gpuctl.model import decoding
 from gpuctl.model.job import State
 from gpuctl.model.reason import Evidence
 from gpuctl.policy.retry import LONGEST_PAUSE
@@ -105,7 +106,7 @@ def _remove_scratch(plan_path: str) -> None:
     """
     try:
         with open(plan_path, "rb") as file:
-            scratch = msgspec.json.decode(file.read(), type=LaunchPlan).scratch
+            scratch = decoding.decode(file.read(), LaunchPlan).scratch
         info = os.lstat(scratch)
     except (OSError, msgspec.DecodeError):
         return

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from gpuctl.base.errors import NotFoundError, UsageError
+from gpuctl.model import decoding
 
 _NAMES = ("python", "python3")
 _CACHE_VERSION = 1
@@ -210,7 +211,7 @@ class _Cache:
             return {}
         try:
             with open(self._path, "rb") as file:
-                loaded = msgspec.json.decode(file.read(), type=_Answers)
+                loaded = decoding.decode(file.read(), _Answers)
         except (OSError, msgspec.DecodeError):
             return {}
         return loaded.answers if loaded.version == _CACHE_VERSION else {}

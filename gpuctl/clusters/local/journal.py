@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from gpuctl.model import decoding
+
 What = Literal[
     "supervisor",  # data: pid, start (its start time in clock ticks), boot (boot id), cgroup
     "task-started",  # task, attempt; data: pid, slot, devices
@@ -40,7 +42,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(Entry)
+_DECODER = decoding.decoder(Entry)
 
 
 class Journal:

@@ -14,6 +14,7 @@ from gpuctl.base.errors import UnavailableError
 from gpuctl.clusters.local import locks
 from gpuctl.clusters.local.launchplan import Lease
 from gpuctl.clusters.local.locks import LockDirectory
+from gpuctl.model import decoding
 from gpuctl.model.place import Device, Holder
 
 _LONGEST = 64
@@ -39,7 +40,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: datetime | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Record)
+_DECODER = decoding.decoder(_Record)
 
 
 class Leases:

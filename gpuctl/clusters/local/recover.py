@@ -16,6 +16,7 @@ from gpuctl.clusters.local.launchplan import LaunchPlan, Slot
 from gpuctl.clusters.local.store import Database, attempts, jobs, launches
 from gpuctl.clusters.local.store.jobs import Accepted
 from gpuctl.clusters.local.store.rows import NO_TASK
+from gpuctl.model import decoding
 from gpuctl.model.job import State
 from gpuctl.model.reason import Reason
 
@@ -26,7 +27,7 @@ def recover(database: Database) -> int:
     for job_id in sorted(os.listdir(database.paths.jobs)):
         try:
             with open(database.paths.record(job_id), "rb") as file:
-                accepted = msgspec.json.decode(file.read(), type=Accepted)
+                accepted = decoding.decode(file.read(), Accepted)
         except (OSError, msgspec.DecodeError):
             continue
         with contextlib.suppress(sqlite3.IntegrityError), database.write(durable=True) as connection:
@@ -60,5 +61,5 @@ def _plans(directory: str) -> list[LaunchPlan]:
     for name in os.listdir(directory):
         if name.startswith("l") and name[1:].isdigit():
             with contextlib.suppress(OSError, msgspec.DecodeError), open(f"{directory}/{name}/plan.json", "rb") as file:
-                plans.append(msgspec.json.decode(file.read(), type=LaunchPlan))
+                plans.append(decoding.decode(file.read(), LaunchPlan))
     return sorted(plans, key=lambda plan: plan.launch)

@@ -19,6 +19,7 @@ from gpuctl.base.errors import UnavailableError
 from gpuctl.clusters.local import locks
 from gpuctl.clusters.local.leases import shown
 from gpuctl.clusters.local.locks import LockDirectory
+from gpuctl.model import decoding
 from gpuctl.policy.values import Claim
 
 _NAME = re.compile(r"(\d{20})\.(\d{1,10})\.([A-Za-z0-9_-]{1,64})\.lock\Z")
@@ -41,7 +42,7 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
-_DECODER = msgspec.json.Decoder(_Content)
+_DECODER = decoding.decoder(_Content)
 
 
 class Tickets:

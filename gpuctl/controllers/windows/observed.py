@@ -9,6 +9,7 @@ import msgspec
 from gpuctl.base.errors import Problem
 from gpuctl.clusters.kubernetes import amounts, inventory, names
 from gpuctl.controllers.windows.objects import WatchedNamespace, WatchedNode, WatchedPod, WatchedSchedule
+from gpuctl.model import decoding
 from gpuctl.model.schedule import check_schedule
 from gpuctl.policy.windows import cron, review
 from gpuctl.policy.windows.marked import Holding, MarkedNode, Offered
@@ -126,7 +127,7 @@ def offered(found: WatchedSchedule, now: datetime) -> Offered:
 def instant(text: str) -> datetime | None:
     """An instant as our annotations spell it, None for anything else."""
     try:
-        return msgspec.convert(text, datetime) if text else None
+        return decoding.convert(text, datetime) if text else None
     except msgspec.ValidationError:
         return None
 

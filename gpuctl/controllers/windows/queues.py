@@ -17,6 +17,7 @@ from gpuctl.kube.errors import ApiFailure, NotFound
 from gpuctl.kube.objects.kueue import ResourceFlavor
 from gpuctl.kube.objects.meta import Document, Meta
 from gpuctl.kube.resources import Resource
+from gpuctl.model import decoding
 from gpuctl.policy.windows.allotting import Move, Share
 
 QUOTA = names.PREFIX + "window-quota"
@@ -105,7 +106,7 @@ def _shares(queue: RawQueue, flavors: dict[str, dict[str, str]], gpu_resources: 
 def _bases(text: str) -> dict[str, int]:
     """Devices by flavor. What cannot be read counts as nothing: a quota that is too low is asked about, one that is too high is used."""
     try:
-        return msgspec.json.decode(text, type=dict[str, int]) if text else {}
+        return decoding.decode(text, dict[str, int]) if text else {}
     except msgspec.DecodeError:
         return {}
 

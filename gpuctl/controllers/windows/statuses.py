@@ -12,6 +12,7 @@ from gpuctl.controllers.windows.objects import WatchedSchedule
 from gpuctl.kube.api import Api
 from gpuctl.kube.errors import ApiFailure, NotFound
 from gpuctl.kube.objects.meta import Object
+from gpuctl.model import decoding
 from gpuctl.policy.windows.marked import Standing
 
 _LONGEST_MESSAGE = 1024
@@ -53,7 +54,7 @@ def status(standing: Standing, found: WatchedSchedule, now: datetime) -> PoolSch
 
 def _conditions(found: WatchedSchedule) -> tuple[Condition, ...]:
     try:
-        return msgspec.convert((found.status or {}).get("conditions") or [], tuple[Condition, ...])
+        return decoding.convert((found.status or {}).get("conditions") or [], tuple[Condition, ...])
     except msgspec.ValidationError:
         return ()  # somebody else's; ours take their place
 

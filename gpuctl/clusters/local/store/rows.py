@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from gpuctl.model import decoding
 from gpuctl.model.job import Attempt, Code, Exit, Job, Pod, RankEnd, State, TaskCounts, TimelineEvent
 from gpuctl.model.reason import Evidence, Reason
 from gpuctl.model.spec import JobSpec
@@ -32,7 +33,7 @@ _STATES: dict[str, State] = {state.value: state for state in State}
 
 @functools.cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+    return decoding.decoder(kind)
 
 
 def encode(value: Any) -> bytes:

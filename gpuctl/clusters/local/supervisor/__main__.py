@@ -5,16 +5,15 @@ import os
 import signal
 import sys
 
-import msgspec
-
 from gpuctl.clusters.local.launchplan import LaunchPlan
 from gpuctl.clusters.local.supervisor.launch import Launch
+from gpuctl.model import decoding
 
 
 def main(argv: list[str]) -> int:
     """Run the plan in ``argv[1]``; 0 once everything has ended, whatever the job's own end was."""
     with open(argv[1], "rb") as file:
-        plan = msgspec.json.decode(file.read(), type=LaunchPlan)
+        plan = decoding.decode(file.read(), LaunchPlan)
     with os.fdopen(plan.env_fd, "rb") as pipe:
         submitted: dict[str, str] = json.load(pipe)  # msgspec refuses the surrogates that stand for bytes which are no UTF-8
     os.set_inheritable(plan.alive_fd, False)

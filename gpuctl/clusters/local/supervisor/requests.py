@@ -5,8 +5,9 @@ import os
 import msgspec
 
 from gpuctl.clusters.local.launchplan import Request
+from gpuctl.model import decoding
 
-_DECODER = msgspec.json.Decoder(Request)
+_DECODER = decoding.decoder(Request)
 
 
 class Requests:
