@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gpuctl.cli.generate import walk
 from tests.cli.recorder import RecordingPool
 
 
@@ -53,7 +54,18 @@ def test_manifests_are_the_same_every_time_and_in_json(run: Any) -> None:
 
 
 def test_options_reach_the_objects(run: Any) -> None:
-    args = ("--namespace", "1e3", "--replicas", "3", "--cluster-name", "res a", "--gpu-resource", "example.com/gpu-*")
+    args = (
+        "--namespace",
+        "1e3",
+        "--replicas",
+        "3",
+        "--cluster-name",
+        "res a",
+        "--gpu-resource",
+        "example.com/gpu-*",
+        "--gpu-resource",
+        "example.com/x",
+    )
     documents = manifests(run, *args)
     assert {each["metadata"]["namespace"] for each in documents if "namespace" in each["metadata"]} == {"1e3"}
     assert {each["namespace"] for document in documents for each in document.get("subjects", ())} == {"1e3"}
@@ -61,9 +73,9 @@ def test_options_reach_the_objects(run: Any) -> None:
     assert deployment["replicas"] == 3
     container = deployment["template"]["spec"]["containers"][0]
     assert container["image"] == "registry.example:5000/ml/gpuctl:1.0"
-    assert container["args"][-2:] == ["--cluster-name", "res a"]
+    assert container["args"][-4:] == ["--cluster-name", "res a", "--gpu-resource", "example.com/x"]
     policy = str(named(documents, "ValidatingAdmissionPolicy"))
-    assert r"^(example\\.com/gpu-.*)$" in policy
+    assert r"^(example\\.com/gpu-.*|example\\.com/x)$" in policy
     assert "nvidia" not in policy
 
 
@@ -121,3 +133,11 @@ def test_images(run: Any, image: str) -> None:
     outcome = run(RecordingPool(), "controller", "manifests", "--image", image)
     assert outcome.code == 0
     assert f"image: {image}\n" in outcome.out
+
+
+def test_the_container_is_started_with_options_that_its_verb_has(run: Any) -> None:
+    documents = manifests(run, "--cluster-name", "res-a", "--gpu-resource", "example.com/x")
+    args = named(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+    command = next(each for each in walk.program().every if each.path == tuple(args[:2]))
+    known = {name for flag in command.flags for name in flag.names}
+    assert {each for each in args if each.startswith("--")} <= known

@@ -12,6 +12,8 @@ from gpuctl.kube.objects.pods import Pod
 from gpuctl.kube.resources import JOBS, NAMESPACES, NODES, PODS, Resource
 from tests.integration.fake_nodes import FakeNodes
 from tests.integration.guarded import ACCOUNT, ALICE, KUBELET, PETRA, Guarded, pod, said
+from tests.unit.k8s_manifests.cases import CASES as RENDERED
+from tests.unit.k8s_manifests.cases import rendered, templates
 
 GPU = {"nvidia.com/gpu": "8"}
 EVERYTHING = [{"operator": "Exists"}]
@@ -100,6 +102,23 @@ def test_a_new_pod(guarded: Guarded, case: str) -> None:
 def test_exempt_namespaces(guarded: Guarded, namespace: str) -> None:
     for _, spec, _ in CASES.values():
         assert said(lambda spec=spec: guarded.api(ALICE).create(PODS.path(namespace), pod(**spec), Pod, dry_run=True)) == ""
+
+
+@pytest.fixture(scope="module")
+def classes(guarded: Guarded) -> None:
+    """The priority classes that the cases of rendered jobs name."""
+    for name, value in (("normal", "0"), ("urgent", "100")):
+        guarded.plane.kubectl("create", "priorityclass", name, f"--value={value}", ok=False)
+
+
+@pytest.mark.parametrize("case", RENDERED)
+def test_pods_of_every_job_of_a_team_pass(guarded: Guarded, classes: None, case: str) -> None:
+    spec, engine, changes = RENDERED[case]
+    for template in templates(rendered(spec, engine, **changes)[-1]):
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {**template["metadata"], "name": "probe"}, "spec": template["spec"]}
+        assert said(lambda body=body: guarded.api(ALICE).create(PODS.path("team-a"), body, Pod, dry_run=True)) == ""
+        # Elsewhere the same pod is an impostor.
+        assert OWNER in said(lambda body=body: guarded.api(ALICE).create(PODS.path("team-b"), body, Pod, dry_run=True))
 
 
 @pytest.fixture

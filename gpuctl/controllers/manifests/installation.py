@@ -37,6 +37,13 @@ def objects(wanted: Installation) -> tuple[dict[str, Any], ...]:
         definition.definition(),
         workload.preemptible_class(),
         *rights.objects(wanted.namespace),
-        *workload.objects(namespace=wanted.namespace, image=wanted.image, replicas=wanted.replicas, cluster_name=wanted.cluster_name),
+        *workload.objects(
+            namespace=wanted.namespace,
+            image=wanted.image,
+            replicas=wanted.replicas,
+            cluster_name=wanted.cluster_name,
+            # The controller counts GPUs by whole names, and knows the usual ones.
+            gpu_resources=[each for each in wanted.gpu_resources if "*" not in each] if wanted.gpu_resources != GPU_RESOURCES else (),
+        ),
         *(admission.policies(gpu_resources=wanted.gpu_resources) if wanted.admission else ()),
     )

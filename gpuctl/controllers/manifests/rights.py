@@ -25,7 +25,7 @@ IN_CLUSTER: tuple[Need, ...] = (
     Need((*READ, "patch"), resources.CLUSTER_QUEUES),
     Need(READ, resources.RESOURCE_FLAVORS),
     *(
-        Need(("get", "patch"), each)
+        Need(("get", "list", "patch"), each)  # a pod's job is found by its labels
         for each in (resources.JOBS, resources.JOB_SETS, resources.RAY_JOBS, resources.TRAIN_JOBS, resources.PYTORCH_JOBS)
     ),
 )

@@ -3,6 +3,7 @@
 Its pod keeps to the strictest of Kubernetes' pod security standards (``restricted``).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpuctl.clusters.kubernetes import names
@@ -33,7 +34,9 @@ def preemptible_class() -> dict[str, Any]:
     }
 
 
-def objects(*, namespace: str, image: str, replicas: int, cluster_name: str | None) -> tuple[dict[str, Any], ...]:
+def objects(
+    *, namespace: str, image: str, replicas: int, cluster_name: str | None, gpu_resources: Sequence[str]
+) -> tuple[dict[str, Any], ...]:
     """Service for metrics, Deployment, disruption budget."""
     metadata = {"name": CONTROLLER, "namespace": namespace, "labels": dict(_LABELS)}
     service = {"selector": dict(_SELECTOR), "ports": [{"name": "metrics", "port": PORT, "targetPort": _PORT_NAME}]}
@@ -41,7 +44,7 @@ def objects(*, namespace: str, image: str, replicas: int, cluster_name: str | No
     deployment = {
         "replicas": replicas,
         "selector": {"matchLabels": dict(_SELECTOR)},
-        "template": {"metadata": {"labels": dict(_LABELS)}, "spec": _pod(image, cluster_name)},
+        "template": {"metadata": {"labels": dict(_LABELS)}, "spec": _pod(image, cluster_name, gpu_resources)},
     }
     return (
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
@@ -50,10 +53,12 @@ def objects(*, namespace: str, image: str, replicas: int, cluster_name: str | No
     )
 
 
-def _pod(image: str, cluster_name: str | None) -> dict[str, Any]:
+def _pod(image: str, cluster_name: str | None, gpu_resources: Sequence[str]) -> dict[str, Any]:
     arguments = ["controller", "windows", "--in-cluster", "--log-format", "json", "--namespace", "$(POD_NAMESPACE)"]
     if cluster_name is not None:
         arguments += ["--cluster-name", cluster_name]
+    for each in gpu_resources:
+        arguments += ["--gpu-resource", each]
     spread = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": dict(_SELECTOR)}}
     container = {
         "name": "controller",
