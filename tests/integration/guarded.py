@@ -34,7 +34,6 @@ USERS: dict[str, tuple[str, ...]] = {
     f"system:serviceaccount:gpuctl-system:{CONTROLLER}": ("system:serviceaccounts", "system:serviceaccounts:gpuctl-system"),
 }
 ALICE, PETRA, KUBELET, ACCOUNT = USERS
-EFFECT_S = 30.0
 
 
 class Guarded:
@@ -50,10 +49,10 @@ class Guarded:
         ]
         config["contexts"] = [{"name": user, "context": {"cluster": cluster, "user": user, "namespace": "free"}} for user in USERS]
         config["current-context"] = ALICE
-        path = plane.directory / "people"
-        path.write_text(json.dumps(config), "utf-8")
-        path.chmod(0o600)
-        env = {**plane.env(), "KUBECONFIG": str(path)}
+        self.kubeconfig = plane.directory / "people"
+        self.kubeconfig.write_text(json.dumps(config), "utf-8")
+        self.kubeconfig.chmod(0o600)
+        env = {**plane.env(), "KUBECONFIG": str(self.kubeconfig)}
         self._apis = {user: open_api(user, env=env) for user in USERS}
 
     def api(self, user: str) -> Api:
@@ -64,6 +63,14 @@ class Guarded:
         """Close the doors."""
         for each in self._apis.values():
             each.close()
+
+
+def until(true: Callable[[], bool], *, within_s: float = 60.0) -> None:
+    """Wait until it is true."""
+    ends = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < ends, "it did not come to be"
+        time.sleep(0.1)
 
 
 def said(call: Callable[[], object]) -> str:
@@ -123,9 +130,6 @@ def guarded(control_planes: Callable[[str], ControlPlane]) -> Iterator[Guarded]:
         found.admin.create(NAMESPACES.path(), body, dict[str, Any])
     _grant(found.admin)
     refused = pod(tolerations=[{"key": "gpuctl.io/window-closing", "operator": "Exists"}])
-    ends = time.monotonic() + EFFECT_S
-    while not said(lambda: found.admin.create(PODS.path("free"), refused, dict[str, Any], dry_run=True)):
-        assert time.monotonic() < ends, "the policies do not come into force"
-        time.sleep(0.1)
+    until(lambda: said(lambda: found.admin.create(PODS.path("free"), refused, dict[str, Any], dry_run=True)) != "")
     yield found
     found.close()

@@ -1,6 +1,5 @@
 """The admission policies on a real API server, with users of different rights: what they refuse, and all that they must let pass."""
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,13 +10,12 @@ from gpuctl.kube.errors import NotFound
 from gpuctl.kube.objects.pods import Pod
 from gpuctl.kube.resources import JOBS, NAMESPACES, NODES, PODS, Resource
 from tests.integration.fake_nodes import FakeNodes
-from tests.integration.guarded import ACCOUNT, ALICE, KUBELET, PETRA, Guarded, pod, said
+from tests.integration.guarded import ACCOUNT, ALICE, KUBELET, PETRA, Guarded, pod, said, until
 from tests.unit.k8s_manifests.cases import CASES as RENDERED
 from tests.unit.k8s_manifests.cases import rendered, templates
 
 GPU = {"nvidia.com/gpu": "8"}
 EVERYTHING = [{"operator": "Exists"}]
-WITHIN_S = 60.0
 CLASS = {"priorityClassName": names.PREEMPTIBLE_CLASS}
 STOPPABLE = {"labels": {names.PREEMPTIBLE: "true"}, **CLASS}
 
@@ -171,12 +169,12 @@ def test_pods_from_before_the_policies_are_not_stuck(guarded: Guarded, made: Cal
     path = made("agents", gpus=GPU, **strange)
     guarded.admin.patch(NAMESPACES.path(name="agents"), {"metadata": {"labels": {names.EXEMPT: None}}}, dict[str, Any])
     try:
-        _until(lambda: said(lambda: guarded.api(ALICE).create(PODS.path("agents"), pod(**strange), Pod, dry_run=True)) != "")
+        until(lambda: said(lambda: guarded.api(ALICE).create(PODS.path("agents"), pod(**strange), Pod, dry_run=True)) != "")
         for change in ({"annotations": {"a": "b"}}, {"finalizers": ["example.com/keep"]}, {"finalizers": None}, {"labels": {"c": "d"}}):
             assert said(lambda change=change: guarded.api(ALICE).patch(path, {"metadata": change}, Pod)) == ""
     finally:
         guarded.admin.patch(NAMESPACES.path(name="agents"), {"metadata": {"labels": {names.EXEMPT: "true"}}}, dict[str, Any])
-        _until(lambda: said(lambda: guarded.api(ALICE).create(PODS.path("agents"), pod(**strange), Pod, dry_run=True)) == "")
+        until(lambda: said(lambda: guarded.api(ALICE).create(PODS.path("agents"), pod(**strange), Pod, dry_run=True)) == "")
 
 
 def test_a_kubelet_makes_its_mirror_pods(guarded: Guarded) -> None:
@@ -332,21 +330,36 @@ def test_controllers_scheduler_and_evictions_go_on(guarded: Guarded) -> None:
             return [each for each in found if each.status.phase == "Running" and each.spec.node_name == name]
 
         try:
-            _until(lambda: bool(running("free", "agent") and running("team-a", "train")))
+            until(lambda: bool(running("free", "agent") and running("team-a", "train")))
             victim = running("team-a", "train")[0].metadata
             account = guarded.api(ACCOUNT)
             account.patch(PODS.path("team-a", victim.name), {"metadata": {"annotations": {names.WINDOW_CUT: "now"}}}, Pod)
             eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": victim.name, "namespace": "team-a"}}
             account.create(PODS.path("team-a", victim.name, "eviction"), eviction, dict[str, Any])
             # The Job controller's finalizer goes by an update of the pod.
-            _until(lambda: not any(each.metadata.uid == victim.uid for each in guarded.admin.list(PODS.path("team-a"), Pod)))
+            until(lambda: not any(each.metadata.uid == victim.uid for each in guarded.admin.list(PODS.path("team-a"), Pod)))
         finally:
             guarded.admin.delete(DAEMON_SETS.path("free", "agent"))
             guarded.admin.delete(JOBS.path("team-a", "train"))
 
 
-def _until(true: Callable[[], bool]) -> None:
-    ends = time.monotonic() + WITHIN_S
-    while not true():
-        assert time.monotonic() < ends, "it did not come to be"
-        time.sleep(0.1)
+def test_the_owner_of_lent_nodes_gets_them_back_from_the_scheduler_itself(guarded: Guarded) -> None:
+    with FakeNodes(guarded.admin, "lent", 1) as nodes:
+        taint = {"key": names.LENDS_TAINT, "value": "team-a", "effect": "NoSchedule"}
+        guarded.api(ACCOUNT).patch(NODES.path(name=nodes.names[0]), {"spec": {"taints": [taint]}}, dict[str, Any])
+
+        def start(namespace: str, **spec: Any) -> str:
+            body = pod(gpus=GPU, nodeSelector={"kubernetes.io/hostname": nodes.names[0]}, **spec)
+            body["metadata"]["annotations"] = {"fake/run-seconds": "-1"}
+            guarded.api(ALICE).create(PODS.path(namespace), body, Pod)
+            return PODS.path(namespace, "probe")
+
+        def runs(path: str) -> bool:
+            return guarded.admin.get(path, Pod).status.phase == "Running"
+
+        borrower = start("team-b", **STOPPABLE, **lends())
+        until(lambda: runs(borrower))
+        owning = start("team-a", **lends("team-a"))
+        until(lambda: runs(owning))
+        assert not [each for each in guarded.admin.list(PODS.path("team-b"), Pod) if not each.ended]
+        guarded.admin.delete(owning, grace_s=0)

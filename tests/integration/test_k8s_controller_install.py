@@ -3,6 +3,7 @@
 import copy
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from gpuctl.clusters.kubernetes.rbac import Need
 from gpuctl.controllers.manifests import rights
 from gpuctl.controllers.manifests.installation import objects
 from gpuctl.kube.resources import NAMESPACES, NODES, PODS, PRIORITY_CLASSES, SECRETS, Resource
-from tests.integration.guarded import ACCOUNT, WANTED, Guarded, said
+from tests.integration.fake_nodes import FakeNodes
+from tests.integration.guarded import ACCOUNT, WANTED, Guarded, said, until
 
 REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 
@@ -82,6 +84,40 @@ def test_the_account_may_do_what_it_needs(guarded: Guarded) -> None:
 )
 def test_and_no_more(guarded: Guarded, need: Need) -> None:
     assert [verb for verb in need.verbs if allowed(guarded, verb, need.resource, need.sub)] == []
+
+
+def test_the_controller_works_with_these_rights_under_these_policies(guarded: Guarded) -> None:
+    schedule = {
+        "apiVersion": "gpuctl.io/v1alpha1",
+        "kind": "PoolSchedule",
+        "metadata": {"name": "always"},
+        "spec": {"pool": {}, "timeZone": "UTC", "defaultOwner": "team-a", "windows": []},
+    }
+    once = ["controller", "windows", "--kubeconfig", str(guarded.kubeconfig), "--context", ACCOUNT, "--once", "--listen", "none"]
+
+    def look() -> None:
+        done = subprocess.run([sys.executable, "-m", "gpuctl", *once], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, "orbidden" in done.stdout + done.stderr) == (0, False), done.stderr
+
+    def owner(name: str) -> str | None:
+        labels: dict[str, str] = guarded.admin.get(NODES.path(name=name), dict[str, Any])["metadata"]["labels"]
+        return labels.get("gpuctl.io/owner-team")
+
+    def switched(name: str, to: str | None) -> bool:
+        look()
+        return owner(name) == to
+
+    with FakeNodes(guarded.admin, "switched", 1) as nodes:
+        name = nodes.names[0]
+        guarded.admin.create(rights.POOL_SCHEDULES.path(), schedule, dict[str, Any])
+        try:
+            until(lambda: switched(name, "team-a"))
+            found = guarded.admin.get(rights.POOL_SCHEDULES.path(name="always"), dict[str, Any])["status"]
+            assert (found["owner"], found["nodes"], found["conditions"][0]["status"]) == ("team-a", 1, "True")
+        finally:
+            guarded.admin.delete(rights.POOL_SCHEDULES.path(name="always"))
+        until(lambda: switched(name, None))
+        assert not guarded.admin.get(NODES.path(name=name), dict[str, Any])["spec"].get("taints")
 
 
 def test_the_priority_class_is_below_everybody(guarded: Guarded) -> None:
