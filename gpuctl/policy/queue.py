@@ -39,6 +39,7 @@ from gpuctl.policy.line import (
     visible,
 )
 from gpuctl.policy.placement import Placement, place, refusal_of
+from gpuctl.policy.reclaim import borrows, owners, reclaim
 from gpuctl.policy.space import Space
 from gpuctl.policy.values import (
     Action,
@@ -66,9 +67,11 @@ def decide(jobs: Sequence[QueueJob], snapshot: Snapshot, now: datetime) -> Decis
     line = Line(snapshot, now)
     entries = [Entry(job, _wanted(job)) for job in standing if _stands(job, settled, now)]
     entries += _growing(snapshot.running)
-    entries.sort(key=lambda entry: entry.rank)
+    owned_by = owners(snapshot)
+    entries.sort(key=lambda entry: (borrows(entry.job, owned_by), *entry.rank))
     stuck = [entry for entry in entries if not line.serve(entry)]
     actions: list[Action] = [*settled.actions, *line.actions(), *_waits(stuck, line, snapshot, now)]
+    actions += reclaim([entry.job for entry in stuck if not entry.grows], line.space, snapshot)
     for job in standing:
         reason = _apart(job, settled, now)
         if reason is not None:

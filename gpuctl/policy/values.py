@@ -98,7 +98,7 @@ class Running(Frozen, frozen=True, kw_only=True):
     """A job that holds devices. ``slots`` holds one tuple of pods per task that may run at once (one slot for a job that is no array).
 
     ``ends_at``: the instant by which it must end (time limit), None when unknown. ``shrinking``: how many of the slots have been asked back
-    already and are given back when their tasks end.
+    already and are given back when their tasks end. ``reclaimed``: it borrows, and has been told to give its devices back.
     """
 
     id: str
@@ -123,6 +123,7 @@ class Running(Frozen, frozen=True, kw_only=True):
     preemptible: bool = False
     time_limit: int | None = None
     fit_window: bool = False
+    reclaimed: bool = False
 
 
 class OwnerSpan(Frozen, frozen=True, kw_only=True):
@@ -218,6 +219,14 @@ class Shrink(Frozen, frozen=True, kw_only=True):
     slots: int
 
 
+class Reclaim(Frozen, frozen=True, kw_only=True):
+    """``job`` borrows from ``owner`` and is stopped, so that the owner's job of the name ``to`` can start."""
+
+    job: str
+    owner: str
+    to: str
+
+
 class Wait(Frozen, frozen=True, kw_only=True):
     """``job`` stays in line, for this reason; ``expected_start`` only when every job ahead has an end."""
 
@@ -245,7 +254,7 @@ class Finish(Frozen, frozen=True, kw_only=True):
     exit: Exit | None = None
 
 
-Action = Start | Grow | Shrink | Wait | Retry | Finish
+Action = Start | Grow | Shrink | Reclaim | Wait | Retry | Finish
 
 
 class Decision(Frozen, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from gpuctl.clusters.local.store.rows import code_of
 from gpuctl.model.job import State
 from gpuctl.model.place import Device, Holder
 from gpuctl.model.reason import Reason
-from gpuctl.policy.values import Decision, Finish, Grow, Retry, Shrink, Start, Wait
+from gpuctl.policy.values import Decision, Finish, Grow, Reclaim, Retry, Shrink, Start, Wait
 
 
 def apply(
@@ -47,6 +47,8 @@ def apply(
             _grow(around, action, by_index, locks=locks)
         elif isinstance(action, Shrink):
             _shrink(around, action)
+        elif isinstance(action, Reclaim):
+            _reclaim(around, action, queue.standing[action.job], now=now)
     for job_id, indices in queue.again.items():
         again |= _hand_over(around, queue.standing[job_id], indices)
     return again
@@ -167,3 +169,14 @@ def _shrink(around: Surroundings, action: Shrink) -> None:
             return
         launches.resize(connection, launch.job, launch.number, ask_back=action.slots)
     control.send(around.database.paths, launch, Request(what="shrink", count=action.slots))
+
+
+def _reclaim(around: Surroundings, action: Reclaim, job: Standing, *, now: datetime) -> None:
+    """End a borrower's window here and now: it has its grace, and goes back in line."""
+    end = WindowEnd(at=now.timestamp() + job.spec.grace_seconds, grace=job.spec.grace_seconds, owner=action.owner, lent=True)
+    with around.database.write(durable=True) as connection:
+        launch = launches.last(connection, action.job)
+        if launch is None or not launch.open:
+            return
+        jobs.enter_window(connection, action.job, end)
+    control.send(around.database.paths, launch, Request(what="window", window=end))

@@ -54,7 +54,8 @@ class WindowEnd(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The end of the window that the launch runs in.
 
     At ``at`` (UNIX seconds) nothing of it is left: SIGTERM goes out ``grace`` seconds before. ``owner``: whose the devices are then.
-    ``signal`` is sent to the ranks ``signal_before`` seconds before the end, unless the job asked for one of its own.
+    ``signal`` is sent to the ranks ``signal_before`` seconds before the end, unless the job asked for one of its own. The job is told
+    ``notify`` seconds before. ``lent``: it is no window that ends, the owner needs what it has lent.
     """
 
     at: float
@@ -63,6 +64,8 @@ class WindowEnd(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     window: str | None = None
     signal: str | None = None
     signal_before: int = 0
+    notify: int = 0
+    lent: bool = False
 
 
 class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):

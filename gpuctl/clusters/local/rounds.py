@@ -134,7 +134,7 @@ class Rounds:
             return
         for launch in opened:
             job = queue.standing.get(launch.job)
-            if job is None or job.stop_asked:
+            if job is None or job.stop_asked or (job.window is not None and job.window.lent):
                 continue
             end = _window(job, state)
             if end == job.window or (job.window is not None and job.window.at <= now.timestamp()):

@@ -258,6 +258,7 @@ def _running(job: Standing, launch: Launch, progress: ArrayProgress | None, *, c
         team=job.team,
         time_limit=job.spec.time_seconds,
         fit_window=job.spec.fit_window,
+        reclaimed=job.window is not None and job.window.lent,
     )
 
 

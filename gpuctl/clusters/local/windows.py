@@ -152,4 +152,5 @@ def end_of(job: QueueJob, spec: JobSpec, state: NodeState) -> WindowEnd | None:
         window=edge.span.window,
         signal=signal,
         signal_before=max(edge.span.grace, grace) if signal is not None else 0,
+        notify=edge.span.notify,
     )

@@ -29,7 +29,7 @@ code                      data                                    seen when
 ``connection-lost``                                               another rank went away; text: the message
 ``signal``                signal, by                              a process died of this signal; by: who sent it, if known
 ``exit-code``             code, restarts, said                    a process ended with this exit code; said: the last line it wrote
-``window-end``            at, owner, window                       the window it ran in ended (``at`` in UNIX seconds)
+``window-end``            at, owner, window, lent                 the window it ran in ended (``at`` in UNIX seconds); lent: it borrowed
 ``evicted``               cause, by                               cause: disk, memory, preempted or window
 ``node-lost``             node, seconds                           its node stopped answering
 ``reboot``                                                        the machine was restarted; at: when it came up

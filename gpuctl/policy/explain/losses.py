@@ -34,6 +34,10 @@ def _evicted(case: Case, evidence: Evidence) -> Reason:
 
 def _window_end(case: Case, evidence: Evidence) -> Reason:
     owner, window, at = evidence.data.get("owner"), evidence.data.get("window"), number(evidence, "at")
+    if evidence.data.get("lent"):
+        again, command = _again(case)
+        sentence = f"used what {owner or 'another team'} lends while it stands idle, and was stopped when {owner or 'that'} needed it"
+        return Reason(code="window", sentence=sentence, what="wait", advice=again, command=command or "gpuctl windows")
     sentence = f"was cut at the end of window {window}" if window else "was cut at the end of its window"
     sentence += f", {clock.rfc3339(clock.from_unix(at))}" if at is not None else ""
     sentence += f": its GPUs went to {owner}" if owner else ""
@@ -106,7 +110,7 @@ def _note(case: Case, evidence: Evidence) -> Reason:
 
 LOSSES: tuple[Rule, ...] = (
     Rule("evicted", Trust.KILLED, TAKEN, _evicted, ("cause", "by")),
-    Rule("window-end", Trust.KILLED, frozenset({State.CUT}), _window_end, ("at", "owner", "window")),
+    Rule("window-end", Trust.KILLED, frozenset({State.CUT}), _window_end, ("at", "owner", "window", "lent")),
     Rule("node-lost", Trust.KILLED, ENDED_BADLY, _node_lost, ("node", "seconds")),
     Rule("reboot", Trust.KILLED, ENDED_BADLY, _reboot),
     Rule("supervisor-died", Trust.CONSEQUENCE, ENDED_BADLY, _supervisor_died, ("pid",)),

@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from gpuctl.clusters.local.launchplan import Request, Task, WindowEnd
 from gpuctl.model.spec import JobSpec, SignalBefore
@@ -75,3 +76,27 @@ def test_tasks_that_were_not_reached_stay_in_line(bench: Bench) -> None:
     job.wait(timeout=10)
     assert [(entry.task, entry.data["state"]) for entry in job.entries("task-ended")] == [(0, "cut")]
     assert not Path(job.plan.scratch).exists()
+
+
+def test_a_job_is_told_in_its_log_and_among_its_events_once_for_each_end(bench: Bench) -> None:
+    end = time.time() + 300
+    job = bench.launch(python(SAVES), window=WindowEnd(at=end, grace=1, owner="platform", window="night", notify=600))
+    until(lambda: b"window night ends at " in job.log(streams="g"))
+    assert b": the devices go to platform" in job.log(streams="g")
+    job.ask(Request(what="window", window=WindowEnd(at=end, grace=1, owner="platform", window="night", notify=600)))
+    job.ask(Request(what="window", window=WindowEnd(at=end + 60, grace=1, owner="platform", window="night", notify=600)))
+    until(lambda: len(_told(job)) == 2)
+    job.ask(Request(what="window", window=WindowEnd(at=time.time(), grace=0, lent=True, owner="platform")))
+    job.wait(timeout=10)
+    assert len(_told(job)) == 2
+    assert job.evidence()["window-end"].data["data"]["lent"] == "true"
+
+
+def _told(job: Any) -> list[str]:
+    return [entry.data["text"] for entry in job.entries("note") if "ends at" in entry.data["text"]]
+
+
+def test_a_job_that_its_own_limit_ends_before_is_not_told(bench: Bench) -> None:
+    job = bench.launch(python("print('up')"), window=WindowEnd(at=time.time() + 300, grace=1, notify=600), time_limit=100)
+    job.wait(timeout=10)
+    assert _told(job) == []

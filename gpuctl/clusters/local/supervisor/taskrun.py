@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Any, Literal, Protocol
 
-from gpuctl.base import duration
+from gpuctl.base import clock, duration
 from gpuctl.clusters.local import kinds, processes
 from gpuctl.clusters.local.journal import Journal
 from gpuctl.clusters.local.kinds.step import CannotStart, Start, Step, TaskContext
@@ -73,6 +73,7 @@ class TaskRun:
         self.time_limit = host.plan.time_limit
         self.window = host.plan.window
         self._window_signalled = False
+        self._told_of: float | None = None
         self._signalled = False
         self._step_ends: float | None = None
         self._phase: Literal["running", "ending", "sweeping"] = "running"
@@ -255,7 +256,7 @@ class TaskRun:
         """When :meth:`tick` has something to do, on the monotonic clock; None: not by itself."""
         times = [self._look_at]
         if self._phase == "running":
-            times += [self._limit_at(), self._signal_at(), self._step_ends, self._window_at(), self._window_signal_at()]
+            times += [self._limit_at(), self._signal_at(), self._step_ends, self._window_at(), self._window_signal_at(), self._notice_at()]
         else:
             times.append(self._kill_at)
         times.append(self.streams.next_flush())
@@ -287,6 +288,13 @@ class TaskRun:
             return None
         return ends - self.window.signal_before
 
+    def _notice_at(self) -> float | None:
+        """When the task is told of the end of its window, once for each end; not where its own limit ends it before."""
+        ends, limit = self._window_ends(), self._limit_at()
+        if ends is None or self.window is None or not self.window.notify or self._told_of == self.window.at:
+            return None
+        return ends - self.window.notify if limit is None or ends < limit else None
+
     def tick(self) -> None:
         """Do what is due."""
         now = time.monotonic()
@@ -303,6 +311,9 @@ class TaskRun:
             wanted = self._host.plan.spec.signal
             assert wanted is not None
             self._signal_ranks(wanted.name, f"{wanted.before} before its end")
+        due = self._notice_at()
+        if due is not None and now >= due:
+            self._tell_of_window()
         due = self._window_signal_at()
         if due is not None and now >= due and self.window is not None and self.window.signal is not None:
             self._window_signalled = True
@@ -350,9 +361,21 @@ class TaskRun:
         """Its window closes: SIGTERM now, and at the window's end nothing of it is left."""
         assert self.window is not None
         data = {"at": str(int(self.window.at)), "owner": self.window.owner, "window": self.window.window}
-        known = {name: value for name, value in data.items() if value is not None}
-        self._evidence(Found(code="window-end", text="its window ended", data=known))
+        known = {name: value for name, value in data.items() if value is not None} | ({"lent": "true"} if self.window.lent else {})
+        text = "the owner needs what it has lent" if self.window.lent else "its window ended"
+        self._evidence(Found(code="window-end", text=text, data=known))
         self.stop("cut", grace=max(0.0, self.window.at - time.time()), why="window")
+
+    def _tell_of_window(self) -> None:
+        """Say in the log and among the job's events when its window ends."""
+        assert self.window is not None
+        self._told_of = self.window.at
+        window = f"window {self.window.window}" if self.window.window else "its window"
+        text = f"{window} ends at {clock.rfc3339(clock.from_unix(self.window.at))}, in {duration.short(self.window.at - time.time())}"
+        text += f": the devices go to {self.window.owner}" if self.window.owner is not None else ""
+        first = next(iter(self._foreground()), None)
+        self.streams.sink(first.start.node if first else 0, first.start.rank if first else None).note(text)
+        self._note(text)
 
     def _signal_ranks(self, name: str, when: str) -> None:
         """Send a warning to the ranks: where a launcher started them, to those and not to the launcher."""
