@@ -16,8 +16,8 @@ from gpuctl.cli.session import Session
 from gpuctl.cli.verb import Noun, Verb
 
 Image = Annotated[str | None, typer.Option("--image", metavar="IMAGE", help="Image that holds gpuctl-cli[controllers].")]
-Namespace = Annotated[str, typer.Option("--namespace", metavar="NAME", help="Namespace of the controller itself (gpuctl-system).")]
-Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="How many run: one works, the others stand by (2).")]
+Namespace = Annotated[str, typer.Option("--namespace", metavar="NAME", help="Namespace of the controller itself.")]
+Replicas = Annotated[int, typer.Option("--replicas", metavar="N", help="How many run: one works, the others stand by.")]
 ClusterName = Annotated[
     str | None, typer.Option("--cluster-name", metavar="NAME", help="What this cluster is called in schedules that name clusters.")
 ]
@@ -55,7 +55,7 @@ def manifests(
     without_admission: WithoutAdmission = False,
     gpu_resource: GpuResources = None,
 ) -> Result:
-    """Print all that runs the window controller in a cluster, for kubectl apply -f -.
+    """Print what runs the window controller in a cluster, for kubectl apply -f -.
 
     Namespace, definition, account and rights, Deployment, Service for metrics,
     disruption budget, a priority class for pods that may be stopped, and the

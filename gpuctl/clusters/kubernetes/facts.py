@@ -48,6 +48,8 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False, bor
     }
     answers = dict(zip(asked, together(lambda name: asked[name](), list(asked)), strict=True))
     notes: list[str] = []
+    # Where the class may be there and cannot be seen, a pod that borrows without it may be refused: such a job stays with its team's nodes.
+    unsure = isinstance(answers["preemptible"], Forbidden)
     for name, answer in answers.items():
         if isinstance(answer, Forbidden):
             notes.append(f"{around.name}: {answer.message}; what it hides is unknown")
@@ -74,7 +76,7 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False, bor
     windows: tuple[Held, ...] = held if isinstance(held, tuple) else ()
     cluster = msgspec.structs.replace(
         cluster,
-        lends=any(node.lends for node in cluster.nodes) or any(_lends(each) for each in windows),
+        lends=not unsure and (any(node.lends for node in cluster.nodes) or any(_lends(each) for each in windows)),
         preemptible_class=preemptible if isinstance(preemptible, str) else None,
     )
     return Facts(

@@ -68,7 +68,11 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
     forced = around.options.engine
     engine = manifests.choose(spec.kind, facts.cluster, forced, array=spec.array is not None)
     queue = manifests.queue_of(spec, submission.base_name, facts.cluster, settings)
+    if engine is Engine.TRAINJOB and facts.cluster.preemptible_class is not None:
+        # Its pods take no priority class, and without it the platform's admission policy lets none onto lent nodes.
+        facts = facts._replace(cluster=msgspec.structs.replace(facts.cluster, lends=False))
     job = queue_job(submission, team=around.owner_name if facts.team is not None else None)
+    job = msgspec.structs.replace(job, preemptible=spec.requeue and facts.cluster.lends)
     nodes = schedules.described(around, facts.inventory, facts.schedules, now=around.now()) if facts.inventory is not None else ()
     if facts.inventory is not None:
         _possible(submission, job, nodes)

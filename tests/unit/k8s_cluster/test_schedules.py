@@ -5,15 +5,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 
 from gpuctl.base.errors import NotKeptHere
 from gpuctl.clusters.kubernetes import rbac
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
 from gpuctl.model.ask import JobQuery, Submission
+from gpuctl.model.spec import JobSpec
 from gpuctl.pool.direct import DirectPool
 from gpuctl.pool.members import Member, Members
-from tests.fakes.kube_api import KINDS, FakeApi, Refusal
+from tests.fakes.kube_api import ENGINES, KINDS, FakeApi, Refusal
 from tests.fakes.kube_world import JOBS, NODES, node
 
 SCHEDULES = "/apis/gpuctl.io/v1alpha1/poolschedules"
@@ -322,6 +324,37 @@ def test_a_job_that_borrows_ranks_below_everybody_where_nodes_are_lent_and_nowhe
     assert borrower["spec"]["priorityClassName"] == "gpuctl-preemptible"
     assert lends(borrower) == [{"key": "gpuctl.io/lends", "operator": "Exists", "effect": "NoSchedule"}]
     assert borrower["metadata"]["labels"]["gpuctl.io/preemptible"] == "true"
+
+
+def test_a_job_that_may_not_see_the_class_of_borrowers_stays_with_its_own_nodes(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make
+) -> None:
+    def hides(method: str, path: str) -> None:
+        if "/priorityclasses" in path:
+            raise Refusal(403, "Forbidden", 'User "anna" cannot get resource "priorityclasses" in API group "scheduling.k8s.io"')
+
+    own(api, "team-a", lends=True)
+    cluster = cluster_of(team="team-b")
+    assert cluster.plan(submission(gpus=8, requeue=True)).options[0].now
+    api.trouble = hides
+    assert not cluster.plan(submission(gpus=8, requeue=True)).options[0].now
+    template = cluster.render(submission(gpus=8, requeue=True))[-1]["spec"]["template"]
+    assert "gpuctl.io/preemptible" not in template["metadata"]["labels"]
+    assert [each["value"] for each in template["spec"]["tolerations"] if each["key"] == "gpuctl.io/lends"] == ["team-b"]
+
+
+def test_a_train_job_does_not_borrow_where_borrowers_need_a_class(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make
+) -> None:
+    trainer, classes = ("trainer.kubeflow.org", "v1alpha1"), ("scheduling.k8s.io", "v1")
+    api.groups = {**api.groups, trainer: ENGINES[trainer], classes: [("priorityclasses", "PriorityClass", False)]}
+    api.put("/apis/trainer.kubeflow.org/v1alpha1/clustertrainingruntimes", {"metadata": {"name": "torch-distributed"}})
+    own(api, "team-a", lends=True)
+    cluster = cluster_of(team="team-b", engine="trainjob")
+    asked = msgspec.structs.replace(submission(), spec=JobSpec(kind="pytorch", script="train.py", gpus=8, requeue=True))
+    assert cluster.plan(asked).options[0].now
+    api.put("/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": {"name": "gpuctl-preemptible"}, "value": -1000})
+    assert not cluster.plan(asked).options[0].now
 
 
 def test_jobs_and_why_say_what_a_job_waits_for_and_when_one_is_cut(
