@@ -28,9 +28,11 @@ KINDS: dict[tuple[str, str], list[tuple[str, str, bool]]] = {
         ("namespaces", "Namespace", False),
     ],
     ("batch", "v1"): [("jobs", "Job", True)],
+    ("coordination.k8s.io", "v1"): [("leases", "Lease", True)],
     ("storage.k8s.io", "v1"): [("storageclasses", "StorageClass", False)],
     ("authorization.k8s.io", "v1"): [("selfsubjectaccessreviews", "SelfSubjectAccessReview", False)],
 }
+SCHEDULES: dict[tuple[str, str], list[tuple[str, str, bool]]] = {("gpuctl.io", "v1alpha1"): [("poolschedules", "PoolSchedule", False)]}
 ENGINES: dict[tuple[str, str], list[tuple[str, str, bool]]] = {
     ("jobset.x-k8s.io", "v1alpha2"): [("jobsets", "JobSet", True)],
     ("trainer.kubeflow.org", "v1alpha1"): [
@@ -79,6 +81,8 @@ class FakeApi:
     logs: Callable[[str, Document], bytes] | None = None
     deleting: Callable[[Document, int | None], bool] | None = None
     """Called for a pod that is to go; False: it goes later, by :meth:`remove`."""
+    protected: set[str] = field(default_factory=set)
+    """Names of pods that a disruption budget keeps from being evicted."""
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
@@ -242,6 +246,8 @@ class FakeApi:
     def _serve(self, method: str, path: Target, query: dict[str, str], body: Document, content: str) -> tuple[int, Any]:
         if path.resource == "selfsubjectaccessreviews":
             return 201, {**body, "status": {"allowed": True}}
+        if method == "POST" and path.sub == "eviction":
+            return 201, self._evict(path, body)
         if method == "POST":
             return 201, self._create(path, body, dry="dryRun" in query)
         if path.name is None:
@@ -263,12 +269,22 @@ class FakeApi:
                 propagation = body.get("propagationPolicy", "Background")
                 self.delete(path.collection, found, propagation=propagation, grace=body.get("gracePeriodSeconds"))
             return 200, {"kind": "Status", "status": "Success"}
-        asked = body.get("metadata", {}).get("resourceVersion")
-        if asked is not None:
-            self._precondition(path, found, {"resourceVersion": asked})
+        given = body.get("metadata", {})
+        self._precondition(path, found, {key: given[key] for key in ("resourceVersion", "uid") if key in given})
         changed = copy.deepcopy(body) if method == "PUT" else merged(found, body, strategic="strategic" in content)
         changed["metadata"] = {**found["metadata"], **changed.get("metadata", {})}
         return 200, copy.deepcopy(changed) if "dryRun" in query else self.put(path.collection, changed)
+
+    def _evict(self, path: Target, body: Document) -> Document:
+        found = self.objects.get(path.collection, {}).get((path.namespace, path.name or ""))
+        if found is None:
+            raise Refusal(404, "NotFound", f'pods "{path.name}" not found')
+        options = body.get("deleteOptions", {})
+        self._precondition(path, found, options.get("preconditions", {}))
+        if path.name in self.protected:
+            raise Refusal(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.")
+        self.delete(path.collection, found, propagation="Background", grace=options.get("gracePeriodSeconds"))
+        return {"kind": "Status", "status": "Success"}
 
     def _precondition(self, path: Target, found: Document, wanted: Document) -> None:
         for key, value in wanted.items():

@@ -160,13 +160,13 @@ class Looker:
         except Moved as moved:
             self._log.info("left for the next look", why=str(moved))
         except GpuctlError as error:
-            self._log.error("a step failed", step=type(step).__name__, what=_about(step), why=error.message, cause=error.cause)
+            self._log.error("a step failed", step=type(step).__name__.lower(), about=_about(step), why=error.message, cause=error.cause)
         return False
 
     def _do(self, step: Step, due: Due, now: datetime) -> bool:
         cluster = self._settings.cluster
         if isinstance(step, Close):
-            self._nodes.close(step, due.nodes[step.node])
+            self._nodes.close(step, due.nodes[step.node], now=now)
             self._log.info("node closed", node=step.node, next=step.next)
         elif isinstance(step, Own):
             self._nodes.own(step, due.nodes[step.node])
@@ -181,13 +181,13 @@ class Looker:
             self._nodes.release(step, due.nodes[step.node])
             self._log.info("node released", node=step.node)
         elif isinstance(step, Tell):
-            self._teller.tell(step)
+            self._teller.tell(step, now=now)
             self._metrics.told.labels(cluster).inc()
             self._log.info("job told", gang=step.end.gang, window=step.end.window, at=clock.rfc3339(step.end.at), next=step.end.next)
         elif isinstance(step, Warn):
             return self._outcomes(self._pods.warn(step), step.signal.lower(), step.end.gang)
         else:
-            self._teller.cut(step)
+            self._teller.cut(step, now=now)
             return self._outcomes(self._pods.end(step), step.how, step.end.gang)
         return True
 

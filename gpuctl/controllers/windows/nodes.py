@@ -5,6 +5,7 @@ the patch is then built anew from the node as it is.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from gpuctl.base import clock
@@ -45,17 +46,18 @@ class NodeWriter:
         self._namespaces = namespaces
         self._may = may
 
-    def close(self, step: Close, seen: WatchedNode) -> None:
+    def close(self, step: Close, seen: WatchedNode, *, now: datetime) -> None:
         """Let nothing new start on the node.
 
         Args:
             step: what to do.
             seen: the node as it was when that was decided.
+            now: since when it is closed.
 
         Raises:
             Moved: its marks have changed.
         """
-        note = {names.CLOSING_SINCE: clock.rfc3339(clock.now())}
+        note = {names.CLOSING_SINCE: clock.rfc3339(now)}
         self._patch(seen, lambda taints: [*_without(taints, names.CLOSING_TAINT), _taint(names.CLOSING_TAINT, step.next)], notes=note)
 
     def own(self, step: Own, seen: WatchedNode) -> None:

@@ -66,7 +66,7 @@ def write(api: Api, standings: Iterable[Standing], found: Mapping[str, WatchedSc
         schedule = found.get(standing.name)
         if schedule is None:
             continue
-        told = msgspec.to_builtins(status(standing, schedule, now))
+        told = msgspec.json.decode(msgspec.json.encode(status(standing, schedule, now)))
         if told == schedule.status:
             continue
         # A merge leaves what is not named, so what is no longer true is named as nothing.

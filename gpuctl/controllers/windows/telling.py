@@ -25,10 +25,11 @@ Report = Callable[[str], None]
 
 
 class Told(NamedTuple):
-    """What an Event and a webhook say: a reason for machines, a sentence for people."""
+    """What an Event and a webhook say, and when: a reason for machines, a sentence for people."""
 
     reason: str
     message: str
+    at: datetime
 
 
 class Teller:
@@ -48,18 +49,18 @@ class Teller:
         self._report = report
         self._cut: set[tuple[str, datetime]] = set()
 
-    def tell(self, step: Tell) -> None:
+    def tell(self, step: Tell, *, now: datetime) -> None:
         """Say when the window ends, once for each job and each end."""
         notes = {**_window(step.end), names.WINDOW_ENDS: clock.rfc3339(step.end.at)}
         # The pods come last: their marks say that it was done, so that a crash in between tells twice rather than never.
-        self._to(step.end, step.pods, notes, Told("WindowEnds", _ends(step.end)))
+        self._to(step.end, step.pods, notes, Told("WindowEnds", _ends(step.end), now))
 
-    def cut(self, step: End) -> None:
+    def cut(self, step: End, *, now: datetime) -> None:
         """Say that the window's end ends the job now, before anything of it is ended: its object must tell of it when its pods are gone."""
         if (step.end.gang, step.end.at) in self._cut:
             return  # a disruption budget holds it up, and it is asked again and again
-        since = {names.WINDOW_CUT: clock.rfc3339(clock.now()), names.WINDOW_NEXT: step.end.next}
-        self._to(step.end, step.pods, {**_window(step.end), **since}, Told("WindowCut", _cuts(step.end)))
+        since = {names.WINDOW_CUT: clock.rfc3339(now), names.WINDOW_NEXT: step.end.next}
+        self._to(step.end, step.pods, {**_window(step.end), **since}, Told("WindowCut", _cuts(step.end), now))
         self._cut = {each for each in self._cut if each[1] > step.end.at - _REMEMBERED} | {(step.end.gang, step.end.at)}
 
     def _to(self, end: GangEnd, pods: tuple[Holding, ...], notes: Mapping[str, str], told: Told) -> None:
@@ -103,7 +104,7 @@ class Teller:
     def _event(self, api_version: str, kind: str, namespace: str, name: str, uid: str, end: GangEnd, told: Told) -> None:
         """One Event for each object, reason and end: its name makes a repeat the same one."""
         tail = hashlib.sha256(f"{uid}/{told.reason}/{clock.rfc3339(end.at)}".encode()).hexdigest()[:16]
-        now = clock.rfc3339(clock.now())
+        now = clock.rfc3339(told.at)
         body: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Event",
