@@ -149,6 +149,6 @@ class Sample(Seen, frozen=True, kw_only=True):
     gpu: int | None = None
     gpu_memory: int | None = None
     gpu_memory_total: int | None = None
-    processes: int = 0
+    processes: int | None = 0
     silent_for: float | None = None
     """Seconds since the last log line."""

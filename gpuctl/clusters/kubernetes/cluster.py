@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gpuctl.base import clock
-from gpuctl.base.errors import ConflictError, GpuctlError, NotFoundError, NotKeptHere
+from gpuctl.base.errors import ConflictError, GpuctlError, NotFoundError
 from gpuctl.clusters.kubernetes import listing, names, options
 from gpuctl.clusters.kubernetes.listing import Found
 from gpuctl.clusters.kubernetes.observe import gather, translate
@@ -42,6 +42,8 @@ ALWAYS = frozenset(
         Capability.PORT_FORWARD,
         Capability.VOLUMES,
         Capability.QUOTA,
+        Capability.USAGE,
+        Capability.TOP,
     }
 )
 
@@ -109,15 +111,16 @@ class KubernetesCluster:
         return quota.rows(self._around)
 
     def usage(self, query: JobQuery) -> Listing[UsageRow]:
-        """Not kept: jobs expire from the cluster, and with them what they used."""
-        raise NotKeptHere(
-            f"cannot tell what was used on {self.name}: a cluster forgets its jobs after some days", hint="gpuctl jobs -u all --since 7d"
-        )
+        """GPU-seconds of the jobs that the cluster still knows."""
+        from gpuctl.clusters.kubernetes import usage
+
+        return usage.rows(self._around, query)
 
     def top(self, ref: str | None) -> Listing[Sample]:
-        """Not kept: Kubernetes does not know what GPUs do."""
-        hint = f"gpuctl exec {ref} --all -- nvidia-smi" if ref else "gpuctl exec JOB --all -- nvidia-smi"
-        raise NotKeptHere(f"cannot tell what jobs use on {self.name}: Kubernetes does not measure GPUs", hint=hint)
+        """What my running jobs use, or each rank of one job: looked at inside of their pods."""
+        from gpuctl.clusters.kubernetes import top
+
+        return top.rows(self._around, listing.find(self._around, ref) if ref is not None else None)
 
     def schedules(self) -> Listing[ScheduleStatus]:
         """The PoolSchedules of the cluster; none where it knows no such objects."""

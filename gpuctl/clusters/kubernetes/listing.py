@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
 def jobs(around: Surroundings, query: JobQuery) -> Listing[Job]:
     """Matching jobs, unfinished first, then newest first."""
-    selector = _selector(query)
+    selector = selector_of(query)
     found = gather.roots(around, selector)
     now = clock.now()
     place = around.place
@@ -64,7 +64,7 @@ def _order(job: Job) -> tuple[bool, float]:
     return job.final, -job.submitted_at.timestamp()
 
 
-def _selector(query: JobQuery) -> str:
+def selector_of(query: JobQuery) -> str:
     """What the server can sort out by labels; only values that a label holds as they are."""
     parts = []
     for key, value in ((names.USER, query.user), (names.TEAM, query.team)):

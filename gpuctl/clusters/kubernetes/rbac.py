@@ -20,6 +20,7 @@ class Need(NamedTuple):
 WRITE = ("create", "get", "list", "watch", "patch", "delete")
 READ = ("get", "list", "watch")
 
+_METRICS = Resource("metrics.k8s.io", "v1beta1", "pods", "PodMetrics")
 _VISIBILITY = Resource("visibility.kueue.x-k8s.io", "v1beta2", "localqueues", "LocalQueue")
 
 IN_NAMESPACE: tuple[Need, ...] = (
@@ -34,6 +35,7 @@ IN_NAMESPACE: tuple[Need, ...] = (
     Need(("create", "get"), resources.PODS, "portforward", "no port-forward"),
     Need(("create", "get", "patch", "delete"), resources.SECRETS),
     Need(("create", "get", "delete"), resources.SERVICES),
+    Need(("get", "list"), _METRICS, optional="`top` asks the pods themselves"),
     Need(READ, resources.EVENTS, optional="`why` knows less"),
     Need(WRITE, resources.VOLUME_CLAIMS, optional="no volumes"),
     Need(("get", "list"), resources.RESOURCE_QUOTAS, optional="`quota` knows less"),

@@ -6,15 +6,12 @@ and every number is an integer.
 
 import sqlite3
 import time
-from collections.abc import Iterator
 
-from gpuctl.base.clock import from_unix
+from gpuctl.base.clock import by_day
 from gpuctl.clusters.local.store import attempts
 from gpuctl.clusters.local.store.rows import decode
 from gpuctl.model.ask import JobQuery
 from gpuctl.model.place import UsageRow
-
-DAY = 86400
 
 
 def rows(connection: sqlite3.Connection, query: JobQuery, *, cluster: str) -> tuple[UsageRow, ...]:
@@ -38,14 +35,3 @@ def rows(connection: sqlite3.Connection, query: JobQuery, *, cluster: str) -> tu
         UsageRow(user=user, day=day, state=state, jobs=len(jobs[day, user, state]), gpu_seconds=total, cluster=cluster)
         for (day, user, state), total in sorted(sums.items())
     )
-
-
-def by_day(begin: int, end: int) -> Iterator[tuple[str, int]]:
-    """The UTC days from ``begin`` to ``end`` (UNIX seconds, ``end`` excluded), with the seconds on each; at least the first."""
-    at = begin
-    while True:
-        midnight = at - at % DAY + DAY
-        yield from_unix(at).strftime("%Y-%m-%d"), max(0, min(end, midnight) - at)
-        at = midnight
-        if at >= end:
-            return

@@ -31,7 +31,7 @@ COLUMNS = (
     Column(name="GPUMEM", cell=lambda sample, _: _gpu_memory(sample), right=True, key=lambda sample, _: sample.gpu_memory),
     Column(name="CPU%", cell=lambda sample, _: cells.percent(sample.cpu), right=True, key=lambda sample, _: sample.cpu),
     Column(name="MEM", cell=lambda sample, _: cells.memory(sample.memory), right=True, key=lambda sample, _: sample.memory),
-    Column(name="PROCS", cell=lambda sample, _: str(sample.processes), right=True, key=lambda sample, _: sample.processes),
+    Column(name="PROCS", cell=lambda sample, _: cells.known(sample.processes), right=True, key=lambda sample, _: sample.processes),
     Column(
         name="SILENT",
         cell=lambda sample, _: cells.UNKNOWN if sample.silent_for is None else cells.seconds(sample.silent_for),
