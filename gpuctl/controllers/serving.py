@@ -1,5 +1,6 @@
 """Health and metrics of a controller over HTTP: ``/healthz``, ``/readyz`` and ``/metrics``."""
 
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,24 @@ def address(text: str) -> Address:
         problem = Problem(field="--listen", message="is no address", got=repr(text), allowed=":8080, 127.0.0.1:8080, or none")
         raise UsageError(str(problem), code="bad-address")
     return Address(host, int(port))
+
+
+class _Http(ThreadingHTTPServer):
+    """Listens in both families where the host is every interface."""
+
+    daemon_threads = True
+
+    def __init__(self, where: Address, handler: type[BaseHTTPRequestHandler]) -> None:
+        both = not where.host and socket.has_dualstack_ipv6()
+        self.address_family = socket.AF_INET6 if both or ":" in where.host else socket.AF_INET
+        self._both = both
+        super().__init__(where, handler)
+
+    def server_bind(self) -> None:
+        """Bind, to both families if that is wanted."""
+        if self._both:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
 
 class Server:
@@ -67,10 +86,9 @@ class Server:
                 self.wfile.write(body)
 
         try:
-            self._server = ThreadingHTTPServer(where, Handler)
+            self._server = _Http(where, Handler)
         except OSError as error:
             raise UsageError(f"cannot listen on {where.host or '*'}:{where.port}", code="address-taken", cause=error.strerror) from error
-        self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="serving", daemon=True)
         self._thread.start()

@@ -1,6 +1,8 @@
 """``gpuctl controller``: manifests in YAML and JSON, and what is refused."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,8 @@ import yaml
 
 from gpuctl.cli.generate import walk
 from tests.cli.recorder import RecordingPool
+from tests.fakes.kube_api import KINDS, SCHEDULES, FakeApi, Server
+from tests.fakes.kube_world import NODES, node
 
 
 def test_the_definition_is_the_same_in_yaml_and_json(run: Any) -> None:
@@ -141,3 +145,94 @@ def test_the_container_is_started_with_options_that_its_verb_has(run: Any) -> No
     command = next(each for each in walk.program().every if each.path == tuple(args[:2]))
     known = {name for flag in command.flags for name in flag.names}
     assert {each for each in args if each.startswith("--")} <= known
+
+
+NIGHT = {"name": "night", "owner": "team-a", "start": "0 0 * * *", "duration": "24h"}
+SCHEDULES_PATH = "/apis/gpuctl.io/v1alpha1/poolschedules"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[tuple[FakeApi, dict[str, str]]]:
+    """A cluster whose one GPU node is to become team-a's, and the environment that leads there."""
+    api = FakeApi(groups={**KINDS, **SCHEDULES})
+    api.put("/api/v1/namespaces", {"kind": "Namespace", "metadata": {"name": "gpuctl-system"}})
+    api.put(NODES, node("n0", 8, "NVIDIA-H100-80GB-HBM3"))
+    spec = {"pool": {}, "timeZone": "UTC", "defaultOwner": "team-a", "windows": []}
+    api.put(SCHEDULES_PATH, {"kind": "PoolSchedule", "metadata": {"name": "pool", "generation": 1}, "spec": spec})
+    server = Server(api, tmp_path, context="lab")
+    yield api, {"KUBECONFIG": str(server.kubeconfig)}
+    server.close()
+
+
+def test_a_dry_run_prints_what_is_due_and_changes_nothing(run: Any, lab: tuple[FakeApi, dict[str, str]]) -> None:
+    api, env = lab
+    outcome = run(RecordingPool(), "controller", "windows", "--dry-run", env=env)
+    assert outcome.out.splitlines() == [
+        "CLUSTER  ACTION  OBJECT  DETAIL",
+        "lab      close   n0      nothing new starts: it goes to team-a",
+        "lab      wait    n0      is being closed",
+    ]
+    assert (outcome.code, outcome.err) == (0, "")
+    assert api.bodies == []
+    listed = json.loads(run(RecordingPool(), "controller", "windows", "--dry-run", "-o", "json", env=env).out)
+    assert listed["kind"] == "WindowActionList"
+    assert [each["action"] for each in listed["items"]] == ["close", "wait"]
+
+
+def test_once_does_what_is_due(run: Any, lab: tuple[FakeApi, dict[str, str]]) -> None:
+    api, env = lab
+    outcome = run(RecordingPool(), "controller", "windows", "--once", "-o", "name", env=env)
+    assert outcome.out == "close/n0\nwait/n0\n"
+    (found,) = api.all(NODES)
+    assert found["spec"]["taints"] == [{"key": "gpuctl.io/window-closing", "value": "team-a", "effect": "NoSchedule"}]
+    api.remove(SCHEDULES_PATH, (None, "pool"))
+    found["spec"] = {}
+    api.put(NODES, found)
+    quiet = run(RecordingPool(), "controller", "windows", "--once", env=env)
+    assert (quiet.code, quiet.out) == (0, "")
+    assert "nothing is due" in quiet.err
+
+
+def test_once_leaves_a_cluster_to_the_controller_that_leads_there(run: Any, lab: tuple[FakeApi, dict[str, str]]) -> None:
+    api, env = lab
+    spec = {"holderIdentity": "pod-1", "leaseDurationSeconds": 15}
+    lease = {"kind": "Lease", "metadata": {"name": "gpuctl-window-controller"}, "spec": spec}
+    api.put("/apis/coordination.k8s.io/v1/leases", lease, namespace="gpuctl-system")
+    outcome = run(RecordingPool(), "controller", "windows", "--once", env=env)
+    assert (outcome.code, outcome.out) == (6, "")
+    assert "error[another-leads]: cannot act on lab: pod-1 leads there" in outcome.err
+    assert "--dry-run" in outcome.err
+    assert [each["spec"] for each in api.all(NODES)] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--in-cluster", "--context", "lab"], 2, "--in-cluster cannot be given together with --context"),
+        (["--context", "a", "--context", "b", "--cluster-name", "x"], 2, "--cluster-name names one cluster"),
+        (["--context", "lab", "--context", "lab"], 2, "a --context is given twice"),
+        (["--notify-url", "ftp://x"], 2, "--notify-url ftp://x is no http or https URL"),
+        (["--listen", "8080"], 2, "--listen: is no address"),
+        (["--log-format", "jsn"], 2, "did you mean json?"),
+        (["--context", "lub", "--dry-run"], 3, "lab"),
+        (["--namespace", "nowhere", "--once"], 3, "nowhere"),
+    ],
+)
+def test_what_does_not_go_together_is_told(run: Any, lab: tuple[FakeApi, dict[str, str]], args: list[str], code: int, said: str) -> None:
+    outcome = run(RecordingPool(), "controller", "windows", *args, env=lab[1])
+    assert outcome.code == code
+    assert said in outcome.err
+    assert [each["spec"] for each in lab[0].all(NODES)] == [{}]
+    assert lab[0].all("/apis/coordination.k8s.io/v1/leases") == []
+
+
+def test_without_the_extra_the_way_to_it_is_told(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for name in [each for each in sys.modules if each.startswith(("gpuctl.controllers", "prometheus_client"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    outcome = run(RecordingPool(), "controller", "windows", "--dry-run")
+    assert outcome.code == 2
+    assert "error[extra-missing]" in outcome.err
+    assert "gpuctl-cli[controllers]" in outcome.err

@@ -77,7 +77,10 @@ class Service:
             ApiFailure: a cluster cannot be read.
             ConflictError: ``another-leads``.
         """
-        return [(self._name(api), controller.once(*self._parts(api), metrics=self._metrics, dry_run=dry_run)) for api in self._apis]
+        try:
+            return [(self._name(api), controller.once(*self._parts(api), metrics=self._metrics, dry_run=dry_run)) for api in self._apis]
+        finally:
+            self._close()
 
     def run(self, on_stop: Callable[[Callable[[], None]], None]) -> None:
         """Run until told to stop. ``on_stop`` is given the function that tells it.
@@ -103,8 +106,11 @@ class Service:
             self._stop()
             if server is not None:
                 server.close()
-            for api in self._apis:
-                api.close()
+            self._close()
+
+    def _close(self) -> None:
+        for api in self._apis:
+            api.close()
 
     def _stop(self) -> None:
         for each in self._controllers:
