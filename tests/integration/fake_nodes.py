@@ -140,6 +140,13 @@ class FakeNodes:
         meta = pod.metadata
         path = PODS.path(meta.namespace, meta.name)
         if meta.deletion_timestamp is not None:
+            if pod.status.phase == "Running":  # what is left of a pod goes when its containers have ended
+                began = next(
+                    (one.state.running.started_at for one in pod.status.container_statuses or () if one.state and one.state.running), None
+                )
+                began_at = began.strftime("%Y-%m-%dT%H:%M:%SZ") if began is not None else _now()
+                ended = {"exitCode": 143, "reason": "Error", "startedAt": began_at, "finishedAt": _now()}
+                self._tell(pod, "Failed", {"terminated": ended})
             self._api.delete(path, uid=meta.uid, grace_s=0)
         elif pod.status.phase == "Pending":
             reason = meta.annotation("fake/wait-reason")
