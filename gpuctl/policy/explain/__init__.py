@@ -18,7 +18,7 @@ code                      data                                    seen when
 ``time-limit``            limit                                   its time limit ended it
 ``oom-killed``            limit, used, process                    a cgroup (with limit) or the kernel (without) killed it for memory
 ``interpreter-missing``   interpreter                             the Python it was to run with is gone
-``start-failed``                                                  its program could not be started; text: why
+``start-failed``          what                                    its program could not be started; text: why; what: ``code`` did not arrive
 ``setup-failed``          code                                    ``--setup`` ended with this exit code
 ``module-missing``        module, package, interpreter            an import failed
 ``cuda-oom``              tried, total, free, others, device      a GPU ran out of memory; sizes as torch spells them (``2.00 GiB``)

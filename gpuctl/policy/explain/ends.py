@@ -239,6 +239,14 @@ def _setup_failed(case: Case, evidence: Evidence) -> Reason:
 
 def _not_started(case: Case, evidence: Evidence) -> Reason:
     text = clipped(evidence.text) or "no cause given"
+    if evidence.data.get("what") == "code":
+        return Reason(
+            code="start-failed",
+            sentence=f"its code did not get to where it runs: {text}",
+            what="change",
+            advice="put right what it says, then run it again",
+            command=f"gpuctl rerun {case.name}",
+        )
     return Reason(
         code="start-failed",
         sentence=f"the program could not be started: {text}",
@@ -291,7 +299,7 @@ ENDS: tuple[Rule, ...] = (
     Rule("time-limit", Trust.KILLED, frozenset({State.CUT}), _time_limit, ("limit",)),
     Rule("oom-killed", Trust.KILLED, ENDED_BADLY | AT_WORK, _oom_killed, ("limit", "used", "process")),
     Rule("interpreter-missing", Trust.CAUSE, FAILED, _interpreter_missing, ("interpreter",)),
-    Rule("start-failed", Trust.CAUSE, ENDED_BADLY, _not_started),
+    Rule("start-failed", Trust.CAUSE, ENDED_BADLY, _not_started, ("what",)),
     Rule("setup-failed", Trust.CAUSE, FAILED, _setup_failed, ("code",)),
     Rule("module-missing", Trust.CAUSE, FAILED, _module_missing, ("module", "package", "interpreter")),
     Rule("cuda-oom", Trust.CAUSE, FAILED, _cuda_oom, ("tried", "total", "free", "others", "device")),

@@ -247,4 +247,5 @@ def test_a_repository_that_the_pod_cannot_fetch_is_why(api: FakeApi, cluster: Ku
     api.put(JOBS, {**job, "status": {"failed": 1, "conditions": [failed]}})
     reason = cluster.explain(submitted.job.name).reason
     assert reason.code == "start-failed"
-    assert said in reason.sentence
+    assert reason.sentence == f"its code did not get to where it runs: {said}"
+    assert reason.command == f"gpuctl rerun {submitted.job.name}"

@@ -204,7 +204,7 @@ def test_peers_that_never_came() -> None:
 def test_code_that_could_not_be_unpacked() -> None:
     message = "code-unpacked: the code could not be unpacked into /gpuctl/work"
     (found,) = said(pod(phase="Failed", init=[{"name": "gpuctl-code", "state": ended(74, message=message)}]))
-    assert (found.code, found.text) == ("start-failed", "the code could not be unpacked into /gpuctl/work")
+    assert (found.code, found.text, found.data) == ("start-failed", "the code could not be unpacked into /gpuctl/work", {"what": "code"})
     (found,) = said(pod(phase="Failed", init=[{"name": "gpuctl-code", "state": ended(2)}]))
     assert (found.code, found.text) == ("start-failed", "gpuctl-code ended with 2")
 

@@ -101,7 +101,7 @@ def told(past: Terminated) -> tuple[str, str, dict[str, str]] | None:
         gang = _GANG.search(words)
         joined = {"joined": str(int(gang["expected"]) - int(gang["missing"])), "expected": gang["expected"]} if gang else {}
         return "rendezvous-timeout", words, joined | ({"seconds": gang["seconds"]} if gang else {})
-    return "start-failed", words, {}
+    return "start-failed", words, {"what": "code"} if match["code"].startswith("code-") else {}
 
 
 def commit(pod: Pod) -> str | None:
