@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from gpuctl.base.errors import ConflictError, NotFoundError, NotKeptHere, UnavailableError
+from gpuctl.base.errors import ConflictError, InvalidInput, NotFoundError, NotKeptHere, UnavailableError
 from gpuctl.pool.direct import DirectPool
 from tests.fakes.cluster import FakeCluster
-from tests.fakes.pool import fake_pool
+from tests.fakes.pool import fake_pool, stateless, submission
 
 
 def create(pool: DirectPool, name: str, cluster: str | None = None) -> str:
@@ -49,3 +49,15 @@ def test_a_missing_volume_is_missing_only_when_all_were_read() -> None:
     west.trouble = UnavailableError("cannot reach west")
     with pytest.raises(UnavailableError):
         pool.volume_files("model", "/", cluster=None)
+
+
+def test_code_by_a_volume_goes_where_the_volume_is() -> None:
+    east, west = stateless("east"), stateless("west")
+    pool = fake_pool(east, west)
+    create(pool, "code", "west")
+    assert pool.submit(submission("first", code_volume="code")).job.cluster == "west"
+    create(pool, "code", "east")
+    assert pool.submit(submission("second", code_volume="code")).job.cluster == "east", "whichever is chosen gets the code"
+    with pytest.raises(InvalidInput) as caught:
+        pool.submit(submission("third", code_volume="cod"))
+    assert (caught.value.code, caught.value.problems[0].nearest) == ("volume-home", "code")
