@@ -112,13 +112,13 @@ def _measure(plane: ControlPlane) -> None:
         "our list, whole": (sys.executable, "-c", OURS, "list"),
         "our list, page by page": (sys.executable, "-c", OURS, "pages"),
     }
-    taken: dict[str, list[Taken]] = {name: [] for name in arms}
+    costs: dict[str, list[Taken]] = {name: [] for name in arms}
     for _ in range(ROUNDS):
         for name, argv in arms.items():
-            taken[name].append(_run(argv, env))
+            costs[name].append(taken(argv, env))
     line("", "wall", "cpu", "memory", "of kubectl", "work")
-    base = statistics.median(each.wall for each in taken["kubectl get pods -A"])
-    for name, runs in taken.items():
+    base = statistics.median(each.wall for each in costs["kubectl get pods -A"])
+    for name, runs in costs.items():
         wall = statistics.median(each.wall for each in runs)
         ours = name.startswith("our")
         if ours:
@@ -128,13 +128,13 @@ def _measure(plane: ControlPlane) -> None:
         line(name, f"{wall:.2f} s", f"{cpu:.2f} s", f"{memory:.0f} MB", f"{wall / base:.2f}", work)
 
 
-def _run(argv: Sequence[str], env: dict[str, str]) -> Taken:
+def taken(argv: Sequence[str], env: dict[str, str]) -> Taken:
     """Run it in a process of its own below another one, whose children's figures are then this one's alone."""
     probe = (
         "import resource, subprocess, sys, time; began = time.perf_counter();"
         "done = subprocess.run(sys.argv[1:], capture_output=True, text=True); wall = time.perf_counter() - began;"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
-        "assert done.returncode == 0, done.stderr;"
+        "assert done.returncode == 0, (done.returncode, done.stdout[-500:], done.stderr);"
         "print(wall, used.ru_utime + used.ru_stime, used.ru_maxrss); print(done.stdout[:200])"
     )
     done = subprocess.run([sys.executable, "-c", probe, *argv], env=env, capture_output=True, text=True, timeout=600)

@@ -8,7 +8,7 @@ invented: every line is in exactly one group.
 from collections import Counter
 from collections.abc import Iterator
 from itertools import compress
-from operator import itemgetter
+from operator import eq, itemgetter, not_
 from typing import NamedTuple
 
 from gpuctl.pool.logs.gather import nanoseconds
@@ -18,6 +18,7 @@ from gpuctl.port.stream import HEADER
 WINDOW = 0.3
 """Seconds."""
 _TEXT = itemgetter(slice(HEADER, -TAG))
+_WHENCE = itemgetter(slice(-TAG, None))
 _WINDOW_NS = int(WINDOW * 1_000_000_000)
 AHEAD = 256
 """Lines per log among which the likes of a line are looked for."""
@@ -26,42 +27,64 @@ AHEAD = 256
 class Folded(NamedTuple):
     """``records``: the due records that are shown, in order; ``groups``: the tags of all members, by position, where there are several.
 
-    ``rest``: records behind the due ones that no group took.
+    ``texts``: what the shown records say. ``rest``: records behind the due ones that no group took.
     """
 
     records: list[bytes]
+    texts: list[bytes]
     groups: dict[int, frozenset[bytes]]
     rest: list[bytes]
 
 
 def fold(records: list[bytes], sure: int) -> Folded:
-    """Fold the first ``sure`` of these tagged records, which are in order, with whatever belongs to them among all of them."""
+    """Fold the first ``sure`` of these tagged records, which are in order, with whatever belongs to them among all of them.
+
+    Nearly always every rank says a text once, and all of them at once. That is supposed of all lines first, by whole lists, and mended
+    where it is not so: a loop over lines would be the slowest part of reading logs.
+    """
     texts = list(map(_TEXT, records))
     if len(set(texts)) == len(texts):
-        return Folded(records[:sure], {}, records[sure:])
-    where: dict[bytes, list[int]] = {text: [] for text, count in Counter(texts).items() if count > 1}
-    for index, text in enumerate(texts):
-        if text in where:
-            where[text].append(index)
-    kept = bytearray(b"\x01") * len(records)
-    groups: dict[int, frozenset[bytes]] = {}
-    for indices in where.values():
-        first = indices[0]
-        if first >= sure:
+        return Folded(records[:sure], texts[:sure], {}, records[sure:])
+    places = range(len(records))
+    met: dict[bytes, int] = {}
+    firsts = list(map(met.setdefault, texts, places))  # where the text of each line is met first: the name of its group
+    kept = bytearray(map(eq, firsts, places))
+    shared = set(compress(firsts, map(not_, kept)))
+    last = dict(zip(firsts, places, strict=True))
+    counts = Counter(firsts)
+    tags = list(map(_WHENCE, records))
+    speakers = frozenset(compress(tags, map(shared.__contains__, firsts)))
+    odd = _repeated(list(zip(firsts, tags, strict=True)))
+    odd |= {first for first in shared if first >= sure or not _together(records[first], records[last[first]])}
+    groups = {first: speakers for first in shared - odd if counts[first] == len(speakers)}
+    loose: dict[int, list[int]] = {first: [] for first in shared - groups.keys()}
+    for index, first in enumerate(firsts) if loose else ():
+        if first in loose:
+            loose[first].append(index)
+    for first, indices in loose.items():
+        if first not in odd:
+            groups[first] = frozenset([tags[index] for index in indices])
             continue
-        tags = frozenset([records[index][-TAG:] for index in indices])
-        if len(tags) == len(indices) and _together(records[first], records[indices[-1]]):
-            groups[first] = tags  # nearly always: every rank says it once, and at once
-            for index in indices[1:]:
-                kept[index] = 0
-            continue
+        for index in indices:
+            kept[index] = 1
         for group in _grouped(records, indices, sure):
-            groups[group[0]] = frozenset([records[index][-TAG:] for index in group])
+            groups[group[0]] = frozenset([tags[index] for index in group])
             for index in group[1:]:
                 kept[index] = 0
-    shown = list(compress(records[:sure], kept))
-    places = _shifted(sorted(groups), kept)
-    return Folded(shown, {places[first]: tags for first, tags in groups.items()}, list(compress(records[sure:], kept[sure:])))
+    moved = _shifted(sorted(groups), kept)
+    return Folded(
+        list(compress(records[:sure], kept)),
+        list(compress(texts[:sure], kept)),
+        {moved[first]: tags for first, tags in groups.items()},
+        list(compress(records[sure:], kept[sure:])),
+    )
+
+
+def _repeated(said: list[tuple[int, bytes]]) -> set[int]:
+    """The texts that one log says more than once."""
+    if len(set(said)) == len(said):
+        return set()
+    return {text for (text, _), count in Counter(said).items() if count > 1}
 
 
 def _grouped(records: list[bytes], indices: list[int], sure: int) -> Iterator[list[int]]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from operator import add, itemgetter
 from typing import Literal, NamedTuple
@@ -82,10 +82,11 @@ def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: 
         if folding:
             folded = fold.fold(batch.records, batch.sure)
             gather.carry = folded.rest
-            out = _labelled(folded.records, labels if prefix else None, query.timestamps)
+            out = _labelled(folded.records, folded.texts, labels if prefix else None, query.timestamps)
             _put_groups(out, folded, labels, query.timestamps)
         else:
-            out = _labelled(batch.records[: batch.sure], labels if prefix else None, query.timestamps)
+            due = batch.records[: batch.sure]
+            out = _labelled(due, map(_TEXT, due), labels if prefix else None, query.timestamps)
         if last is not None:
             last.extend(out)
             if not batch.quiet:
@@ -172,8 +173,8 @@ def _texts(block: bytes) -> bytes:
     return b"\n".join([record[HEADER:] for record in records])
 
 
-def _labelled(records: list[bytes], labels: Labels | None, timestamps: bool) -> list[bytes]:
-    out = map(_TEXT, records)
+def _labelled(records: list[bytes], texts: Iterable[bytes], labels: Labels | None, timestamps: bool) -> list[bytes]:
+    out = texts
     if labels is not None:
         out = map(add, map(labels.one.__getitem__, map(_WHENCE, records)), out)
     if timestamps:
@@ -185,7 +186,7 @@ def _put_groups(out: list[bytes], folded: fold.Folded, labels: Labels, timestamp
     for position, tags in folded.groups.items():
         record = folded.records[position]
         head = record[: INSTANT + 1] if timestamps else b""
-        out[position] = head + labels.group(tags) + record[HEADER:-TAG]
+        out[position] = head + labels.group(tags) + folded.texts[position]
 
 
 def _line(record: bytes, log: RankLog) -> LogLine:

@@ -11,7 +11,7 @@ INSTANT = 30
 """Bytes of a record's instant."""
 TAG = 3
 """Bytes at the end of a tagged record that name its source."""
-PART = re.compile(rb"Z [oeg]P ")
+PART = re.compile(rb"P (?<=Z [oeg]P )")  # what stands first is searched for as a whole, and "P " is rare
 """How a part's header ends. Found in a text it means nothing, only that the block is looked at record by record."""
 _MOST = 1 << 21
 

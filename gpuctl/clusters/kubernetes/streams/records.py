@@ -153,13 +153,14 @@ def last_lines(blocks: Iterable[bytes], count: int) -> list[bytes]:
 
 def _records(lines: list[bytes], prefix: bytes) -> bytes:
     """Lines of one rank as records, their prefix gone."""
-    if max(map(len, lines)) > LONGEST:
+    block = b"\n".join([*lines, b""])
+    if len(block) > LONGEST and max(map(len, lines)) > LONGEST:
         return b"".join([_parts(line[:TEXT], line[TEXT + len(prefix) :]) for line in lines])
     if prefix:
-        block = b"\n".join([*lines, b""])
-        mark = b"Z " + prefix
-        if block.count(mark) == len(lines):  # nowhere but after the instants
-            return block.replace(mark, b"Z " + _FULL)
+        mark, head = b"Z " + prefix, b"Z " + _FULL
+        divided = block.replace(mark, head)
+        if len(divided) - len(block) == (len(head) - len(mark)) * len(lines):  # it stands nowhere but after the instants
+            return divided
     start = TEXT + len(prefix)
     return b"\n".join([*[line[:TEXT] + _FULL + line[start:] for line in lines], b""])
 
