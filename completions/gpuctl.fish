@@ -495,7 +495,7 @@ complete -c gpuctl -n '__gpuctl_here "logs"' -l node -x -d 'Only the N-th node, 
 complete -c gpuctl -n '__gpuctl_here "logs"' -l task -x -d 'Only this task of an array.'
 complete -c gpuctl -n '__gpuctl_here "logs"' -l attempt -x -d 'Of this attempt; the last one without it.'
 complete -c gpuctl -n '__gpuctl_here "logs"' -l failed -d 'Only the ranks that failed.'
-complete -c gpuctl -n '__gpuctl_here "logs"' -l first-error -d 'The traceback of the rank that failed first, and nothing else.'
+complete -c gpuctl -n '__gpuctl_here "logs"' -l first-error -d 'The rank that failed first: its error, then its log.'
 complete -c gpuctl -n '__gpuctl_here "logs"' -l since -x -d 'Lines since then: 10m, or 2026-03-01T12:00:00Z.'
 complete -c gpuctl -n '__gpuctl_here "logs"' -l tail -x -d 'Only the last N lines.'
 complete -c gpuctl -n '__gpuctl_here "logs"' -l fold -l no-fold -d 'Put a line that many ranks wrote once, with [x32].'

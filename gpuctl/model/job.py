@@ -66,7 +66,7 @@ class RankEnd(Fact, frozen=True, kw_only=True):
 
 
 class Pod(Fact, frozen=True, kw_only=True):
-    """One node's share of an attempt: which node, which devices (by index and UUID), which global ranks."""
+    """One node's share of an attempt: which node (``""``: gone without a trace), which devices (by index and UUID), which global ranks."""
 
     node: str
     devices: tuple[int, ...] = ()

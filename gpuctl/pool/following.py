@@ -189,10 +189,14 @@ def absent(logs: Sequence[RankLog], job: Job, query: LogQuery) -> list[Absent]:
     there = {(log.task, log.attempt, log.rank) for log in logs}
     notes: list[Absent] = []
     for attempt in _attempts(job, query):
-        if attempt.ended_at is None or not _bad(attempt):
+        if not _over(attempt) or not _bad(attempt):
             continue
         ended = {end.rank for end in attempt.ranks}
-        spoke = any(log.rank is not None and (log.task, log.attempt) == (attempt.task, attempt.number) for log in logs)
+        own = [log for log in logs if (log.task, log.attempt) == (attempt.task, attempt.number)]
+        if not own and attempt.pods and not any(pod.node for pod in attempt.pods):
+            notes.append(Absent(attempt, rank=None, node=0, host=""))
+            continue
+        spoke = any(log.rank is not None for log in own)
         if attempt.state is State.FAILED and not ended and not spoke:
             continue  # it failed before there was any rank, which its agent tells
         for node, pod in enumerate(attempt.pods):
@@ -225,7 +229,7 @@ def _nothing_follows(job: Job, query: LogQuery) -> bool:
     if query.attempt is None:
         return False
     asked = _attempts(job, query)
-    return bool(asked) and job.tasks is None and all(attempt.ended_at is not None for attempt in asked)
+    return bool(asked) and job.tasks is None and all(_over(attempt) for attempt in asked)
 
 
 def _patiently(read: Callable[[], T], stop: Stop) -> T:
@@ -237,6 +241,11 @@ def _patiently(read: Callable[[], T], stop: Stop) -> T:
         except UnavailableError:
             if clock.elapsed(start, clock.now()) > PATIENCE or stop.wait(1.0):
                 raise
+
+
+def _over(attempt: Attempt) -> bool:
+    """Whether it has ended, even if nobody knows when."""
+    return attempt.ended_at is not None or attempt.state.final
 
 
 def _bad(attempt: Attempt) -> bool:

@@ -103,15 +103,27 @@ class Awaited:
 
 
 class Absent:
-    """The log of a rank of which nothing was kept: one note of gpuctl's own that says so."""
+    """The log of a rank of which nothing was kept: one note of gpuctl's own that says so.
 
-    def __init__(self, attempt: Attempt, *, rank: int, node: int, host: str) -> None:
+    Args:
+        attempt: of which.
+        rank: None for the whole attempt, of which nothing at all is left.
+        node: the index of its node.
+        host: the node's name, ``""`` where nobody knows it any more.
+    """
+
+    def __init__(self, attempt: Attempt, *, rank: int | None, node: int, host: str) -> None:
         self.rank: int | None = rank
         self.node = node
         self.task = attempt.task
         self.attempt = attempt.number
         at = attempt.ended_at or clock.now()
-        text = f"rank {rank} on {host} left no log and no exit status (attempt {attempt.number}: {attempt.state.value})"
+        how = f"(attempt {attempt.number}: {attempt.state.value})"
+        text = f"rank {rank} on {host} left no log and no exit status {how}"
+        if not host:
+            text = f"rank {rank} left no log and no exit status, for its pod is gone {how}"
+        if rank is None:
+            text = f"no log is left, for the pods are gone {how}"
         self._record = f"{at:%Y-%m-%dT%H:%M:%S.%f}000Z gF {text}\n".encode()
 
     def blocks(self, *, since: str | None, follow: bool, tail: int | None = None) -> Iterator[bytes]:

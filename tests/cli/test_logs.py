@@ -66,7 +66,7 @@ def test_nothing_written_is_said_on_stderr(run: Any) -> None:
     queued = run(RecordingPool([make_job(state=State.QUEUED, reason=reason)]), "logs")
     assert (queued.code, queued.out) == (0, "")
     assert queued.err == "job/train-k3f9 is queued: behind 2 jobs; nothing was written yet\n"
-    assert run(RecordingPool([make_job(state=State.SUCCEEDED)]), "logs").err == "job/train-k3f9 wrote nothing\n"
+    assert run(RecordingPool([make_job(state=State.SUCCEEDED)]), "logs").err == "job/train-k3f9 left no log\n"
     assert run(RecordingPool([make_job(state=State.SUCCEEDED)]), "logs", "--rank", "7").err == "job/train-k3f9 wrote no such lines\n"
     assert run(RecordingPool([make_job()]), "logs").err == "job/train-k3f9 wrote nothing yet\n"
 

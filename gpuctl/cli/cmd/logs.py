@@ -23,7 +23,7 @@ NodeIndex = Annotated[
 Task = Annotated[int | None, typer.Option("--task", metavar="I", min=0, help="Only this task of an array.")]
 Attempt = Annotated[int | None, typer.Option("--attempt", metavar="N", min=1, help="Of this attempt; the last one without it.")]
 Failed = Annotated[bool, typer.Option("--failed", help="Only the ranks that failed.")]
-FirstError = Annotated[bool, typer.Option("--first-error", help="The traceback of the rank that failed first, and nothing else.")]
+FirstError = Annotated[bool, typer.Option("--first-error", help="The rank that failed first: its error, then its log.")]
 Since = Annotated[str | None, typer.Option("--since", metavar="WHEN", help="Lines since then: 10m, or 2026-03-01T12:00:00Z.")]
 Tail = Annotated[int | None, typer.Option("--tail", metavar="N", min=0, help="Only the last N lines.")]
 Fold = Annotated[bool, typer.Option("--fold/--no-fold", help="Put a line that many ranks wrote once, with [x32].", show_default=False)]
@@ -116,7 +116,7 @@ def _nothing(job: Job, query: LogQuery) -> str:
     narrowed = query != LogQuery(follow=query.follow, as_json=query.as_json)
     if narrowed:
         return f"job/{job.name} wrote no such lines"
-    return f"job/{job.name} wrote nothing{'' if job.final else ' yet'}"
+    return f"job/{job.name} left no log" if job.final else f"job/{job.name} wrote nothing yet"
 
 
 def _is_json(output: str | None) -> bool:

@@ -169,7 +169,7 @@ def _ran(attempt: Attempt, context: Context) -> str:
 
 
 def _place(pods: tuple[Pod, ...]) -> str:
-    return " ".join(f"{pod.node}:{ranges(list(pod.devices))}" if pod.devices else pod.node for pod in pods) or cells.ABSENT
+    return " ".join(f"{pod.node}:{ranges(list(pod.devices))}" if pod.devices else pod.node or cells.UNKNOWN for pod in pods) or cells.ABSENT
 
 
 _ATTEMPTS = (

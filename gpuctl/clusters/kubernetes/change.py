@@ -5,6 +5,7 @@ finished pods keep their logs, and it expires as any other. Every other kind, an
 deleted, and a Job without pods stays in its place as a tombstone, which says how it ended and expires by itself.
 """
 
+import time
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,8 @@ from gpuctl.model.job import Job, State
 
 _KEPT = (names.SPEC, names.SPEC_CUT, names.BASE_NAME, names.REQUEST_ID, names.USER_NAME, names.TIER_CHOSEN, names.RERUN_OF)
 """Annotations that a tombstone takes over."""
+_LOOKS = 3
+_SETTLES_SECONDS = 0.3
 
 
 def kind_of(around: Surroundings, root: Root) -> Resource:
@@ -239,13 +242,27 @@ def _put_on_hold(around: Surroundings, subject: Subject) -> str:
     root = subject.root
     change: dict[str, Any] = {"metadata": {"annotations": {names.HELD: "true"}}}
     queue = root.metadata.label(names.KUEUE_QUEUE)
-    if queue:
-        # Kueue would start what it has admitted; switched off, the workload loses its place in line and is let alone.
-        _activate(around, subject.workload, False)
-    else:
+    if not queue:
         change |= suspension(root.kind, True)
     around.api.patch(path_of(around, root), change, Root)
+    if queue and subject.workload is not None:
+        _switch_off(around, subject.workload)
     return "held"
+
+
+def _switch_off(around: Surroundings, workload: Workload) -> None:
+    """Kueue would start what it has admitted; switched off, the workload loses its place in line and is let alone.
+
+    Kueue may write the whole workload anew when the job's object changes, and then it is on again: so a second look, and a third.
+    """
+    kind = around.workloads
+    for _ in range(_LOOKS):
+        _activate(around, workload, False)
+        if kind is None:
+            return
+        time.sleep(_SETTLES_SECONDS)
+        if around.api.get(kind.path(around.namespace, workload.metadata.name), Workload).spec.active is False:
+            return
 
 
 def _release(around: Surroundings, root: Root) -> str:

@@ -30,7 +30,7 @@ def lines(around: Surroundings, *, engines: Callable[[], tuple[str, ...]]) -> tu
     """All of them; only the first when the cluster does not answer."""
     try:
         version = around.api.version().git_version
-        around.discovery  # noqa: B018
+        around.look_again()
     except GpuctlError as error:
         return (Line(name="API server", verdict="problem", text=_text(error), fix=error.hint),)
     found = [Line(name="API server", verdict="ok", text=f"{version} at {around.api.server}, namespace {around.namespace}")]

@@ -8,7 +8,6 @@ from gpuctl.clusters.kubernetes.listing import Found, tasks_of
 from gpuctl.clusters.kubernetes.observe import gather, translate
 from gpuctl.clusters.kubernetes.observe.translate import Parts
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
-from gpuctl.model.job import Job
 from gpuctl.model.reason import Evidence, Explanation
 from gpuctl.policy import logerrors
 from gpuctl.policy.explain import explain as judge
@@ -25,7 +24,8 @@ def explain(around: Surroundings, found: Found) -> Explanation:
     seen = [*translate.evidence(subject, around.place, now=now), *said(parts)]
     if found.tasks is not None:
         job = next(each for each in tasks_of(job, subject) if each.name == f"{job.name}_{found.tasks[0]}")
-        seen = _of_task(seen, parts, job, found.tasks[0])
+        # Its own pod's, and what holds for the whole array; of one task it need not be said which.
+        seen = [msgspec.structs.replace(one, task=None) for one in seen if one.task in (None, found.tasks[0])]
     answer = judge(job, seen, now)
     note = windowed.note(job, windows) if windows is not None and job.state.active else None
     return answer if note is None else msgspec.structs.replace(answer, also=(note, *answer.also))
@@ -34,20 +34,12 @@ def explain(around: Surroundings, found: Found) -> Explanation:
 def said(parts: Parts) -> list[Evidence]:
     """What the last lines of pods that failed say; Kubernetes keeps them in the pod's status, also when its log is gone."""
     found: list[Evidence] = []
+    tasks = parts.spec.array.indices if parts.spec.array is not None else ()
     for seen in parts.current:
         if seen.ended is None or not seen.failed or not seen.ended.message:
             continue
         told = logerrors.scan(seen.ended.message.encode("utf-8", "surrogateescape"), rank=seen.rank)
-        found += [
-            msgspec.structs.replace(one, at=one.at or seen.ended.finished_at, node=one.node or seen.node or None, attempt=seen.attempt)
-            for one in told
-        ]
+        task = tasks[seen.node_index] if seen.node_index < len(tasks) else None
+        where = {"node": seen.node or None, "attempt": seen.attempt, "task": task}
+        found += [msgspec.structs.replace(one, at=one.at or seen.ended.finished_at, **where) for one in told]
     return found
-
-
-def _of_task(seen: list[Evidence], parts: Parts, job: Job, task: int) -> list[Evidence]:
-    """Evidence of one task: its own pod's, and what holds for the whole array."""
-    assert job.spec.array is not None
-    position = list(job.spec.array.indices).index(task)
-    own = {each.node for each in parts.current if each.node_index == position}
-    return [one for one in seen if one.node is None or one.node in own]

@@ -17,7 +17,7 @@ from gpuctl.clusters.kubernetes.observe.objects import Root
 from gpuctl.clusters.kubernetes.observe.translate import Subject
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.model.ask import JobQuery, Listing
-from gpuctl.model.job import Job, State
+from gpuctl.model.job import Attempt, Job, State, TimelineEvent
 from gpuctl.policy.explain import explain
 
 _TASK = re.compile(r"(?P<name>.+)_(?P<first>\d{1,9})(?:-(?P<last>\d{1,9}))?\Z")
@@ -119,6 +119,7 @@ def tasks_of(job: Job, subject: Subject, query: JobQuery | None = None) -> list[
                 state=state,
                 tasks=None,
                 attempts=attempts,
+                timeline=_timeline(job, attempts),
                 attempt_count=len(attempts),
                 started_at=last.started_at if last is not None else None,
                 ended_at=(last.ended_at if last is not None else None) or (job.ended_at if state.final else None),
@@ -128,6 +129,19 @@ def tasks_of(job: Job, subject: Subject, query: JobQuery | None = None) -> list[
             )
         )
     return made
+
+
+def _timeline(job: Job, attempts: Sequence[Attempt]) -> tuple[TimelineEvent, ...]:
+    """The array's own until a task's pod is there, then what happened to that."""
+    if not job.timeline:
+        return ()
+    told = [job.timeline[0]]
+    for each in attempts:
+        if each.started_at is not None:
+            told.append(TimelineEvent(at=each.started_at, what="running", attempt=each.number))
+        if each.ended_at is not None:
+            told.append(TimelineEvent(at=each.ended_at, what="ended", attempt=each.number))
+    return tuple(told)
 
 
 def find(around: Surroundings, ref: str) -> Found:

@@ -71,6 +71,13 @@ class Surroundings:
         """What is installed there, at most some minutes old."""
         return self.api.discovery()
 
+    def look_again(self) -> None:
+        """Ask what is installed there now, whatever was known before."""
+        found = self.api.discovery(fresh=True)
+        for name in ("discovery", "kinds", "workloads", "queues"):
+            self.__dict__.pop(name, None)
+        self.__dict__["discovery"] = found
+
     @cached_property
     def kinds(self) -> tuple[Resource, ...]:
         """The kinds of job objects that are served."""

@@ -156,7 +156,7 @@ class KubernetesVolumes:
             able = [each.metadata.name for each in classes.values() if any(part in each.provisioner for part in _SHARED)]
             cause = f"class {chosen.metadata.name} ({chosen.provisioner}) cannot be mounted by several nodes"
             hint = f"rwo, or --storage-class {able[0]}" if able else "rwo"
-            return [Problem(field="--access" if asked else "--storage-class", message=cause, got="rwx", allowed=hint)]
+            return [Problem(field="--access", message=cause, got="rwx" if asked else "none, which is rwx", allowed=hint)]
         return []
 
     def delete(self, name: str) -> None:

@@ -10,6 +10,7 @@ from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.observe.objects import Root
 from gpuctl.clusters.kubernetes.observe.translate import Place, Subject
 from gpuctl.kube.objects.core import Event
+from gpuctl.kube.objects.kueue import Workload
 from gpuctl.kube.objects.pods import Pod
 from gpuctl.model.spec import JobSpec
 
@@ -25,6 +26,7 @@ def recorded(name: str) -> Subject:
         root=root,
         pods=tuple(msgspec.convert(each, Pod) for each in document["pods"]),
         events=tuple(msgspec.convert(each, Event) for each in document["events"]),
+        workload=msgspec.convert(document["workload"], Workload) if "workload" in document else None,
     )
 
 

@@ -51,7 +51,7 @@ def pending(reason: str, message: str) -> Workload:
         ("WaitingForQuota", "waits", "quota", "waits"),
         ("Suspended", "ClusterQueue is stopped", "window", None),
         ("Inadmissible", "LocalQueue team-a doesn't exist", "admission-refused", "LocalQueue team-a doesn't exist"),
-        ("Inadmissible", "ClusterQueue shared is inactive", "window", None),
+        ("Inadmissible", "ClusterQueue shared is inactive", "queued", "queue shared admits no jobs now"),
         ("PendingEvaluation", "", "queued", "PendingEvaluation"),
     ],
 )

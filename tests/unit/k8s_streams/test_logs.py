@@ -181,6 +181,16 @@ def test_setup_is_the_agents_and_comes_first() -> None:
         assert texts(agent.tail(3)) == ["oF unpacked"]
 
 
+def test_what_a_pod_without_ranks_says_is_its_agents() -> None:
+    pod = FakePod(state="ended")
+    pod.init = {"gpuctl-code": [f"{at(1)} unpacked".encode()]}
+    pod.say("the head of Ray did not come up")
+    with cluster(pod) as api:
+        (agent,) = logs(api, pod, ranks=(), before=("gpuctl-code",))
+        assert agent.rank is None
+        assert texts(read(agent)) == ["oF unpacked", "oF the head of Ray did not come up"]
+
+
 def test_the_container_before_a_restart() -> None:
     pod = FakePod()
     pod.say("first life")

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from gpuctl.base.errors import NotFoundError, UnavailableError
 from gpuctl.model.ask import LogQuery
-from gpuctl.model.job import Exit, State
+from gpuctl.model.job import Exit, Pod, State
 from gpuctl.model.spec import ArraySpec
 from gpuctl.pool import following
 from gpuctl.pool.direct import DirectPool
@@ -144,6 +144,26 @@ def test_lost_ranks_are_named(pool: DirectPool, cluster: FakeCluster) -> None:
         f"[{rank}] rank {rank} on local-0 left no log and no exit status (attempt 1: lost)" for rank in (2, 3)
     ]
     assert text(pool, ranks=frozenset({3})) == ["rank 3 on local-0 left no log and no exit status (attempt 1: lost)"]
+
+
+def _moved(cluster: FakeCluster, *nodes: str) -> None:
+    """The last attempt's pods are on these nodes; on ``""`` one that is gone."""
+    job = cluster.job("train")
+    pods = tuple(Pod(node=node, ranks=(number,)) for number, node in enumerate(nodes))
+    cluster.jobs_by_id[job.id] = replace(job, attempts=(replace(job.attempts[-1], pods=pods, ended_at=None),))
+
+
+def test_pods_that_are_gone_are_missed_by_rank_and_altogether(pool: DirectPool, cluster: FakeCluster) -> None:
+    job = cluster.start("train")
+    cluster.prints("train", 1, "boom")
+    cluster.finish("train", {1: 1}, state=State.FAILED)
+    _moved(cluster, "", "node-b")
+    cluster.log_of[job.id] = [log for log in cluster.log_of[job.id] if log.rank == 1]
+    assert text(pool) == ["[1] boom", "[0] rank 0 left no log and no exit status, for its pod is gone (attempt 1: failed)"]
+    _moved(cluster, "", "")
+    cluster.log_of[job.id] = []
+    assert text(pool) == ["no log is left, for the pods are gone (attempt 1: failed)"]
+    assert text(pool, attempt=1, follow=True) == ["no log is left, for the pods are gone (attempt 1: failed)"]
 
 
 def test_a_job_that_could_not_start_has_no_rank_to_miss(pool: DirectPool, cluster: FakeCluster) -> None:

@@ -500,11 +500,14 @@ ray() {
 ray_head() { # GPUS NODES: Ray's head here, then the entrypoint once so many nodes are alive
   set -- "$@" --head --port="$port" --dashboard-host=0.0.0.0
   [ "$role" = both ] || set -- "$@" --num-cpus=0
+  [ "$role" != both ] || [ -z "${GPUCTL_POD_RAY_CPUS:-}" ] || set -- "$@" --num-cpus="$GPUCTL_POD_RAY_CPUS"
   wanted=$2
   ray_start "$@"
   head=$!
-  "$python" -c "$ray_alive" "127.0.0.1:$port" "$wanted" "$GPUCTL_POD_WAIT" >>"$base/work/ray.log" 2>&1 || {
+  watching "$ray_alive" "127.0.0.1:$port" "$wanted" "$GPUCTL_POD_WAIT" >>"$base/work/ray.log" 2>&1 || {
+    result=$?
     kill "$head" 2>/dev/null
+    [ "$result" -le 128 ] || return "$result"
     tail -n 40 "$base/work/ray.log" >&2
     fail 75 gang-incomplete "Ray did not come up on $wanted nodes within $GPUCTL_POD_WAIT s"
   }
@@ -526,11 +529,24 @@ ray_start() { # GPUS NODES ARGUMENTS...: a node of Ray in the background; what i
   ) >"$base/work/ray.log" 2>&1 &
 }
 
+watching() { # PROGRAM WORDS...: Python that waits for something; a signal ends it at once, where a shell would let it finish first
+  "$python" -c "$@" &
+  started_as $!
+  await "$programs"
+  result=$?
+  programs=
+  return "$result"
+}
+
 ray_worker() { # a node that ends with its head, and then ends well: whether the job did is the head's to say
-  "$python" -c "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" "$GPUCTL_POD_WAIT" ||
+  # Its head has to be a node already: Ray itself waits some seconds for that and then ends.
+  watching "$ray_reachable" "$GPUCTL_POD_RAY_HEAD" "$port" "$GPUCTL_POD_WAIT" &&
+    watching "$ray_alive" "$address" 1 "$GPUCTL_POD_WAIT" >>"$base/work/ray.log" 2>&1 || {
+    result=$?
+    [ "$result" -le 128 ] || return "$result"
     fail 75 gang-incomplete "the head of Ray at $address did not come up within $GPUCTL_POD_WAIT s"
-  watch_signals
-  ray_start "$GPUCTL_POD_RAY_GPUS" 1 --address="$address"
+  }
+  ray_start "$GPUCTL_POD_RAY_GPUS" 1 --address="$address" ${GPUCTL_POD_RAY_CPUS:+--num-cpus="$GPUCTL_POD_RAY_CPUS"}
   started_as $!
   await "$programs"
   result=$?

@@ -10,6 +10,7 @@ from gpuctl.base import git
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.manifests.expansion import literal
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
+from gpuctl.clusters.kubernetes.manifests.resources import candidates, share
 from gpuctl.clusters.kubernetes.manifests.values import Engine
 
 BASE = "/gpuctl"
@@ -169,10 +170,17 @@ def _ray(job: Rendering) -> dict[str, str]:
             "GPUCTL_POD_RAY_HEAD": head,
             "GPUCTL_POD_RAY_PORT": str(RAY_PORT),
             "GPUCTL_POD_RAY_GPUS": str(job.spec.gpus),
+            **_ray_cpus(job),
             "GPUCTL_POD_WAIT": str(job.settings.gang_seconds),
             "RAY_AUTH_MODE": "token",
         }
     return found
+
+
+def _ray_cpus(job: Rendering) -> dict[str, str]:
+    """How many tasks Ray starts on a node: what the pod asks for, for Ray itself counts the machine's cores, which several pods share."""
+    cpu, _ = share(job.spec, candidates(job.spec, job.facts, job.placement))
+    return {"GPUCTL_POD_RAY_CPUS": str(-(-cpu // 1000))} if cpu else {}
 
 
 def command(job: Rendering) -> tuple[str, ...]:

@@ -8,13 +8,15 @@ import msgspec
 
 from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes import names, record
+from gpuctl.clusters.kubernetes.observe import translate_queue
 from gpuctl.clusters.kubernetes.observe.objects import Root
 from gpuctl.clusters.kubernetes.observe.translate import Subject, needs_pods
 from gpuctl.clusters.kubernetes.observe.translate_queue import Position
 from gpuctl.clusters.kubernetes.surroundings import KINDS, VISIBILITY, Surroundings, chunks, together
 from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.core import Event
-from gpuctl.kube.objects.kueue import PendingWorkloads, Workload
+from gpuctl.kube.objects.kueue import ClusterQueue, PendingWorkloads, Workload
+from gpuctl.kube.objects.meta import Condition, condition
 from gpuctl.kube.objects.pods import Pod
 from gpuctl.kube.resources import EVENTS, JOBS, PODS, Resource
 
@@ -134,6 +136,19 @@ def position(around: Surroundings, workload: Workload) -> Position | None:
     return None
 
 
+def closed_queue(around: Surroundings, workload: Workload) -> Condition | None:
+    """What the ClusterQueue says of itself, where the workload waits for one that admits nobody and it may be read."""
+    name, kind = translate_queue.inactive_queue(workload), around.kueue("clusterqueues")
+    if name is None or kind is None:
+        return None
+    try:
+        found = around.api.get(kind.path(name=name), ClusterQueue)
+    except GpuctlError:
+        return None
+    active = condition(found.status.conditions, "Active")
+    return active if active is not None and active.status != "True" else None
+
+
 def _visible(around: Surroundings, version: str) -> bool:
     return any(each.group == VISIBILITY and each.version == version for each in around.discovery.offered)
 
@@ -181,5 +196,13 @@ def whole(around: Surroundings, root: Root, *, with_events: bool) -> Subject:
     queue, kueue_answers = workloads(around, [root])
     workload = queue.get(root.metadata.uid)
     told = events(around, root, own) if with_events else ()
-    place = position(around, workload) if workload is not None and root.spec.suspend else None
-    return Subject(root=root, pods=tuple(own), events=told, workload=workload, position=place, kueue_answers=kueue_answers)
+    waits = workload is not None and bool(root.spec.suspend)
+    return Subject(
+        root=root,
+        pods=tuple(own),
+        events=told,
+        workload=workload,
+        position=position(around, workload) if workload is not None and waits else None,
+        queue=closed_queue(around, workload) if workload is not None and waits and with_events else None,
+        kueue_answers=kueue_answers,
+    )

@@ -98,6 +98,7 @@ class RootStatus(Read, frozen=True, gc=False, kw_only=True):
     failed_indexes: str = ""
     # JobSet
     restarts: int = 0
+    restarts_count_towards_max: int | None = None
     terminal_state: str = ""
     replicated_jobs_status: list[ReplicatedJobStatus] | None = None
     # TrainJob

@@ -18,7 +18,7 @@ from gpuctl.clusters.kubernetes.observe.translate_root import Standing
 from gpuctl.clusters.kubernetes.record import End, Record
 from gpuctl.kube.objects.core import Event
 from gpuctl.kube.objects.kueue import Workload
-from gpuctl.kube.objects.meta import condition
+from gpuctl.kube.objects.meta import Condition, condition
 from gpuctl.kube.objects.pods import Pod
 from gpuctl.model.job import Attempt, Code, Exit, Job, State, TimelineEvent
 from gpuctl.model.reason import Evidence
@@ -41,7 +41,8 @@ class Subject:
         events: warnings about it and its pods; empty when not asked for.
         workload: Kueue's, None when there is none or it was not read.
         position: its place in Kueue's line, where that could be read.
-        queued_by_kueue: whether its label hands it to Kueue.
+        queue: what its ClusterQueue says of itself, where that admits nobody.
+        kueue_answers: whether Kueue could be asked.
     """
 
     root: Root
@@ -49,6 +50,7 @@ class Subject:
     events: tuple[Event, ...] = ()
     workload: Workload | None = None
     position: Position | None = None
+    queue: Condition | None = None
     kueue_answers: bool = True
 
     @property
@@ -227,6 +229,8 @@ def _started(read: Parts, state: State, submitted: datetime) -> datetime | None:
     if state is State.QUEUED:
         return None
     begun = [each.started_at for each in read.pods if each.started_at is not None]
+    if read.standing.restarts and read.standing.started_at is not None and all(each.attempt > 1 for each in read.pods):
+        begun.append(read.standing.started_at)  # a JobSet removes the pods of earlier attempts
     if begun:
         return max(min(begun), submitted)
     if state is State.STARTING or read.standing.started_at is None or (state is State.CANCELLED and read.standing.suspended):
@@ -295,21 +299,26 @@ def _attempts(
         return task_attempts(subject.root, read.spec, read.pods, cluster=place.cluster, tier=place.tier)
     if (read.state is State.QUEUED and not read.current) or (started is None and read.state is not State.STARTING):
         return ()
-    numbers = sorted({each.attempt for each in read.pods}) or [number]
+    numbers = range(1, max((each.attempt for each in read.pods), default=number) + 1)
+    # A restart that counts towards no maximum (the field is left out at 0) followed an eviction.
+    taken = read.spec.requeue and not subject.root.status.restarts_count_towards_max
+    earlier = State.LOST if taken else State.FAILED
     made = []
     for each in numbers:
         pods = [seen for seen in read.pods if seen.attempt == each]
         last = each == numbers[-1]
+        gone = subject.pods is not None and (not last or (read.state.final and read.state is not State.SUCCEEDED))
+        begun = min((seen.started_at for seen in pods if seen.started_at is not None), default=None)
         made.append(
             Attempt(
                 number=each,
                 cluster=place.cluster,
-                state=read.state if last else State.FAILED,
+                state=read.state if last else earlier,
                 tier=subject.root.metadata.annotation(names.TIER_CHOSEN) or place.tier,
-                started_at=started if last else min((seen.started_at for seen in pods if seen.started_at is not None), default=None),
+                started_at=(begun if len(numbers) > 1 else None) or started if last else begun,
                 ended_at=ended if last else max((at for at in map(_finished_at, pods) if at is not None), default=None),
                 exit=_exit(read, read.state) if last else translate_pods.exit_of(pods),
-                pods=tuple(translate_pods.share(seen) for seen in pods if seen.node),
+                pods=translate_pods.shares(pods, read.spec, gone=gone),
                 ranks=translate_pods.rank_ends(pods),
             )
         )
@@ -329,6 +338,9 @@ def _timeline(
     admitted = condition(workload.status.conditions, "Admitted") if workload is not None else None
     if admitted is not None and admitted.status == "True" and admitted.last_transition_time is not None:
         told.append(TimelineEvent(at=admitted.last_transition_time, what="admitted", text="admitted by Kueue"))
+    evicted = translate_queue.eviction(workload) if workload is not None else None
+    if evicted is not None and evicted[1].last_transition_time is not None:
+        told.append(TimelineEvent(at=evicted[1].last_transition_time, what="evicted", text=evicted[0]))
     for number in sorted({each.attempt for each in read.pods}):
         pods = [each for each in read.pods if each.attempt == number]
         bound = [
@@ -342,10 +354,7 @@ def _timeline(
         begun = [each.started_at for each in pods if each.started_at is not None]
         if begun:
             told.append(TimelineEvent(at=min(begun), what="running", attempt=number))
-        for end in translate_pods.rank_ends(pods):
-            how = f"signal {end.exit.signal}" if end.exit.signal is not None else f"code {end.exit.code}"
-            text = f"rank {end.rank} ended with {how}"
-            told.append(TimelineEvent(at=end.at, what="rank-ended", text=text, attempt=number))
+        told += _ends(pods, read.spec, number)
     if not read.pods and started is not None:
         told.append(TimelineEvent(at=started, what="running"))
     yield TimelineEvent(at=submitted, what="submitted")
@@ -356,6 +365,23 @@ def _timeline(
         by = subject.root.metadata.annotation(records.CANCELLED_BY) or (read.end.by if read.end is not None else None)
         what = read.state.value if read.state in (State.CANCELLED, State.CUT) else "ended"
         yield TimelineEvent(at=ended, what=what, text=f"by {by}" if by and read.state is State.CANCELLED else "")
+
+
+def _ends(pods: Sequence[Seen], spec: JobSpec, attempt: int) -> Iterator[TimelineEvent]:
+    """The ends of ranks; of an array only the tasks that failed, for there may be thousands."""
+    if spec.array is None:
+        for end in translate_pods.rank_ends(pods):
+            yield TimelineEvent(at=end.at, what="rank-ended", text=f"rank {end.rank} ended with {_how(end.exit)}", attempt=attempt)
+        return
+    tasks = spec.array.indices
+    for seen in pods:
+        if seen.failed and seen.ended is not None and seen.ended.finished_at is not None and seen.node_index < len(tasks):
+            text = f"task {tasks[seen.node_index]} ended with {_how(translate_container.exit_of(seen.ended))}"
+            yield TimelineEvent(at=seen.ended.finished_at, what="task-ended", text=text, attempt=attempt)
+
+
+def _how(end: Exit) -> str:
+    return f"signal {end.signal}" if end.signal is not None else f"code {end.code}"
 
 
 def _nodes(pods: Sequence[Seen]) -> str:
@@ -372,8 +398,8 @@ def evidence(subject: Subject, place: Place, *, now: datetime) -> tuple[Evidence
         found += translate_pods.evidence(
             read.pods, spec=read.spec, events=subject.events, namespace=place.namespace, gpu_resource=place.gpu_resource, waits=waits
         )
-    if subject.workload is not None and waits and read.standing.suspended:
-        found += translate_queue.evidence(subject.workload, position=subject.position)
+    if subject.workload is not None and waits and read.standing.suspended and not subject.root.metadata.annotation(names.HELD):
+        found += translate_queue.evidence(subject.workload, position=subject.position, queue=subject.queue)
     pods = {pod.metadata.uid for pod in subject.pods or ()}
     found += translate_events.evidence(event for event in subject.events if event.about.uid not in pods)
     if any(one.code == "window-end" for one in found):

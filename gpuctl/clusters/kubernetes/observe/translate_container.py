@@ -27,6 +27,11 @@ _GONE = re.compile(
 _AUTH = re.compile(
     r"\b401\b|\b403\b|unauthorized|denied|authentication required|authorization failed|no basic auth|forbidden|credential", re.IGNORECASE
 )
+_NESTED = re.compile(
+    r'\A(?:(?:Back-off pulling image|[Ff]ailed to (?:pull image|pull and unpack image|resolve reference|resolve image)) "[^"]*": '
+    r"|\w*ImagePull\w*: |rpc error: code = \w+ desc = |failed to do request: |failed to copy: )+"
+)
+"""What every layer between the kubelet and the registry puts before the words that say what was wrong."""
 _MISSING = re.compile(r"\b(?P<kind>secret|configmap) \\?\"(?P<name>[^\"\\]+)\\?\" not found", re.IGNORECASE)
 _KEY = re.compile(
     r"(?:couldn't find key|references non-existent (?:secret|config) key:?) (?P<key>\S+)(?: in (?P<kind>Secret|ConfigMap) "
@@ -135,7 +140,9 @@ def waiting(
 
     if wait.reason in _PULL_REASONS:
         words, tries = _pull_words(wait, events)
-        yield seen(pull_code(wait.reason, words), words, {"image": status.image or image, "tries": str(tries) if tries else ""})
+        yield seen(
+            pull_code(wait.reason, words), _NESTED.sub("", words), {"image": status.image or image, "tries": str(tries) if tries else ""}
+        )
     elif wait.reason in ("CreateContainerConfigError", "CreateContainerError"):
         code, text, data = missing(wait.message, namespace) or ("start-failed", wait.message, {})
         yield seen(code, text, data)

@@ -36,6 +36,8 @@ def _read(event: Event) -> Iterator[Evidence]:
     if event.reason not in _CREATING:
         return
     message = event.text
+    if message.endswith("already exists"):
+        return  # an operator that looked at an old state of things and tries again
     quota = _QUOTA.search(message)
     if quota:
         text = f"quota {quota['name']} is full: asks {quota['asked']}, in use {quota['used']} of {quota['limit']}"

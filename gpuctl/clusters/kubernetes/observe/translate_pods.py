@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
+
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.observe import translate_container, translate_scheduler
 from gpuctl.kube.objects.core import Event
@@ -129,6 +131,15 @@ def share(seen: Seen) -> Share:
     return Share(node=seen.node, ranks=seen.ranks)
 
 
+def shares(pods: Sequence[Seen], spec: JobSpec, *, gone: bool) -> tuple[Share, ...]:
+    """For an attempt: of each pod that was on a node, and with ``gone`` of those too that are missing (their node is ``""``)."""
+    there = {seen.node_index: share(seen) for seen in pods if seen.node}
+    if not gone:
+        return tuple(there.values())
+    missing = {index: Share(node="", ranks=ranks) for index in range(spec.nodes) if (ranks := ranks_of(index, spec))}
+    return tuple(share for _, share in sorted({**missing, **there}.items()))
+
+
 def rank_ends(pods: Sequence[Seen]) -> tuple[RankEnd, ...]:
     """Ends of ranks that are known: of a pod with several ranks, only that all ended well."""
     ends = []
@@ -167,16 +178,20 @@ def evidence(
 ) -> tuple[Evidence, ...]:
     """What the pods say. ``waits``: whether the job still waits or runs, so that what keeps pods from starting matters."""
     found: list[Evidence] = []
-    ends_known = any(each.failed and not deleted(each) for each in pods)
+    tasks = spec.array.indices if spec.array is not None else ()
+    # A task of an array ends alone: what is known of one says nothing of another.
+    ends_known = not tasks and any(each.failed and not deleted(each) for each in pods)
     for seen in pods:
         own = [event for event in events if event.about.uid == seen.pod.metadata.uid]
-        found += _taken(seen, spec)
+        said = [*_taken(seen, spec)]
         if not (deleted(seen) and ends_known):
-            found += _ended(seen, own)
+            said += _ended(seen, own)
         if waits and seen.stage <= Stage.STARTING:
-            found += _not_started(seen, own, spec=spec, namespace=namespace, gpu_resource=gpu_resource)
+            said += _not_started(seen, own, spec=spec, namespace=namespace, gpu_resource=gpu_resource)
         elif seen.stage is Stage.STARTING:
-            found += _mounts(seen, own, namespace)
+            said += _mounts(seen, own, namespace)
+        task = tasks[seen.node_index] if seen.node_index < len(tasks) else None
+        found += said if task is None else [msgspec.structs.replace(one, task=task) for one in said]
     return tuple(found)
 
 

@@ -21,6 +21,8 @@ _NEVER = re.compile(
     r"current podset request \((?P<asked_now>[^)]+)\) > maximum capacity \((?P<most_now>[^)]+)\))"
 )
 _BORROWED = re.compile(r"borrowing limit for (?P<resource>\S+) in flavor (?P<flavor>\S+) exceeded")
+_INACTIVE = re.compile(r"ClusterQueue (?P<name>\S+) is inactive")
+_DUE = re.compile(r"due to (?P<why>.+?)\.?\Z", re.DOTALL)
 _CODES = {
     "ExceedsMaxQuota": "never-fits",
     "NoMatchingFlavor": "no-such-gpu",
@@ -41,8 +43,21 @@ class Position(NamedTuple):
     in_local_queue: int
 
 
-def evidence(workload: Workload, *, position: Position | None = None) -> tuple[Evidence, ...]:
-    """Why the job is not admitted, and what happened to an earlier admission. Nothing of one that is admitted and well."""
+def inactive_queue(workload: Workload) -> str | None:
+    """The ClusterQueue that admits nobody, where that is why the workload waits; the queue itself knows the reason."""
+    reserved = condition(workload.status.conditions, "QuotaReserved")
+    match = _INACTIVE.search(reserved.message) if reserved is not None and reserved.status != "True" else None
+    return match["name"] if match else None
+
+
+def evidence(workload: Workload, *, position: Position | None = None, queue: Condition | None = None) -> tuple[Evidence, ...]:
+    """Why the job is not admitted, and what happened to an earlier admission. Nothing of one that is admitted and well.
+
+    Args:
+        workload: the job's.
+        position: its place in line, where that is known.
+        queue: what the ClusterQueue says of itself (``Active``), where it admits nobody and that could be read.
+    """
     conditions = workload.status.conditions
     admitted = condition(conditions, "Admitted")
     if admitted is not None and admitted.status == "True":
@@ -57,14 +72,18 @@ def evidence(workload: Workload, *, position: Position | None = None) -> tuple[E
         text = "its quota is reserved; waits for admission checks"
         found.append(_seen("queued", f"{text}: {waits.message}" if waits is not None and waits.message else text, waits))
     elif reserved is not None:
-        found.append(_pending(reserved, position))
+        found.append(_pending(reserved, position, queue))
     else:
         found.append(_seen("queued", _line(workload, position), None, position))
     return tuple(found)
 
 
-def _pending(reserved: Condition, position: Position | None) -> Evidence:
+def _pending(reserved: Condition, position: Position | None, queue: Condition | None) -> Evidence:
     message = reserved.message
+    inactive = _INACTIVE.search(message)
+    if inactive:
+        why = f": {queue.message}" if queue is not None and queue.message else ""
+        return _seen("queued", f"queue {inactive['name']} admits no jobs now{why}", reserved, by="Kueue")
     never = _NEVER.search(message)
     if never:
         asked, most = never["asked"] or never["asked_now"], never["most"] or never["most_now"]
@@ -79,7 +98,7 @@ def _pending(reserved: Condition, position: Position | None) -> Evidence:
     if borrowed:
         return _seen("quota", f"no more {borrowed['resource']} of flavor {borrowed['flavor']} may be borrowed", reserved, position)
     if re.search(r"LocalQueue \S+ doesn't exist|ClusterQueue \S+ doesn't exist|is inactive|namespace doesn't match", message):
-        stopped = "inactive" in message or "stopped" in message.lower()
+        stopped = "inactive" in message or "stopped" in message.lower()  # of a LocalQueue
         return _seen("window", message, reserved) if stopped else _seen("admission-refused", message, reserved, by="Kueue")
     if re.search(r"StopPolicy|is stopped|on hold", message):
         return _seen("window", message, reserved)
@@ -97,9 +116,16 @@ def _line(workload: Workload, position: Position | None) -> str:
 
 def _evicted(workload: Workload) -> Iterator[Evidence]:
     """Why it lost an earlier admission, as a note: it waits again."""
+    told = eviction(workload)
+    if told is not None:
+        yield _seen("note", *told)
+
+
+def eviction(workload: Workload) -> tuple[str, Condition] | None:
+    """The words for the loss of an admission that was not followed by another one, and the condition that tells it."""
     evicted = condition(workload.status.conditions, "Evicted")
     if evicted is None or evicted.status != "True":
-        return
+        return None
     preempted = condition(workload.status.conditions, "Preempted")
     told = preempted if evicted.reason == "Preempted" and preempted is not None and preempted.status == "True" else evicted
     words = {
@@ -112,7 +138,11 @@ def _evicted(workload: Workload) -> Iterator[Evidence]:
         "Deactivated": "was switched off",
         "MaximumExecutionTimeExceeded": "ran longer than the queue allows",
     }.get(evicted.reason, "lost its admission")
-    yield _seen("note", f"{words} ({told.message})" if told.message else words, told)
+    due = _DUE.search(told.message) if evicted.reason == "Preempted" else None
+    if due:  # the rest names the other job by ids that say nothing to a person
+        return f"{words} ({due['why']})", told
+    plain = not told.message or evicted.reason in ("ClusterQueueStopped", "LocalQueueStopped", "Deactivated")
+    return (words if plain else f"{words} ({told.message})"), told
 
 
 def _seen(code: str, text: str, found: Condition | None, position: Position | None = None, **data: str) -> Evidence:

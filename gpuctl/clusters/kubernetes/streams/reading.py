@@ -111,7 +111,8 @@ class Reading:
 
     def _chapters(self) -> list[Chapter]:
         target = self._target
-        alone = None if target.prefixed else (target.ranks or (0,))[0]
+        # A pod without ranks (a worker of Ray) has an agent only, whose everything is.
+        alone = target.ranks[0] if target.ranks and not target.prefixed else None
         chapters = [Chapter(container=target.container, demux=Demux(ranks=target.ranks, prefixed=target.prefixed, alone=alone))]
         if None in self._expected and not target.previous:
             before = [Chapter(container=name, demux=Demux(ranks=(), prefixed=False)) for name in target.before]
