@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from gpuctl.clusters.kubernetes import rbac
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
 from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.model.spec import JobSpec
+from gpuctl.policy.windows import view
 from gpuctl.pool.direct import DirectPool
 from gpuctl.pool.members import Member, Members
 from tests.fakes.kube_api import ENGINES, KINDS, FakeApi, Refusal
@@ -409,3 +412,25 @@ def test_quota_says_what_a_window_adds(api: FakeApi, cluster_of: Callable[..., K
     (limits,) = lab.quota().items
     assert (limits.name, limits.team, limits.nominal, limits.window) == ("limits", "team-a", 24, 8)
     assert limits.usable == {"8": 3, "4": 6, "2": 12, "1": 24}
+
+
+def test_a_machine_whose_clock_is_wrong_goes_by_the_api_servers(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own(api, "platform")
+    api.put(SCHEDULES, schedule(start=-1, end=3))  # by our clock it is team-a's
+
+    def four_hours_later(_: BaseHTTPRequestHandler, __: float | None = None) -> str:
+        return format_datetime(datetime.now(timezone.utc) + timedelta(hours=4), usegmt=True)
+
+    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", four_hours_later)
+    lab = cluster_of(team="platform")
+    (found,) = lab.schedules().items
+    assert found.notes == ()
+    assert found.clock_ahead == pytest.approx(4 * 3600, abs=60)
+    shown = view.view(found, began(), since=began(), until=began() + timedelta(days=1))
+    assert (shown.owner, shown.next and shown.next.at) == ("platform", began() + timedelta(hours=23))
+    (option,) = pool(lab).plan(submission(gpus=8)).options
+    assert option.now
+    assert option.reason is not None
+    assert f"{began() + timedelta(hours=23):%H:%M} UTC, in 1" in str(option.reason.sentence)  # of 23 hours four have passed there

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gpuctl.clusters.kubernetes.observe import translate
+from gpuctl.clusters.kubernetes.observe import translate, translate_array
 from gpuctl.clusters.kubernetes.observe.translate import Subject
-from gpuctl.model.job import State
-from gpuctl.model.spec import Checkpoint, JobSpec
+from gpuctl.model.job import State, TaskCounts
+from gpuctl.model.spec import ArraySpec, Checkpoint, JobSpec
 from gpuctl.policy.explain import explain
 from tests.unit.k8s_observe.made import PLACE, pod, root
 
@@ -84,3 +84,26 @@ def test_one_that_is_in_line_again_says_so() -> None:
     assert job.state is State.QUEUED
     answer = explain(job, translate.evidence(subject, PLACE, now=NOW), NOW)
     assert "was cut at the end of window night, it is in line again" in [answer.reason.sentence, *(each.sentence for each in answer.also)]
+
+
+def test_tasks_of_an_array_that_a_window_ended_are_cut_and_the_others_are_not() -> None:
+    spec = JobSpec(kind="command", command=("x",), gpus=1, array=ArraySpec(first=0, last=2))
+    status = {
+        "failedIndexes": "0,1",
+        "completedIndexes": "2",
+        "conditions": [{"type": "Failed", "status": "True", "reason": "FailedIndexes", "lastTransitionTime": "2026-03-03T09:00:00Z"}],
+    }
+    ended = {"exitCode": 143, "startedAt": "2026-03-03T01:00:00Z", "finishedAt": "2026-03-03T04:55:00Z", "reason": "Error"}
+    pods = (
+        pod(0, state={"terminated": ended}, phase="Failed", annotations=CUT),
+        pod(1, state={"terminated": {**ended, "exitCode": 1}}, phase="Failed"),
+    )
+    subject = Subject(root=root(spec=spec, status=status, annotations=CUT), pods=pods)
+    job = translate.job(subject, PLACE, whole=True)
+    assert [each.state for each in job.attempts] == [State.CUT, State.FAILED]
+    assert job.tasks == TaskCounts(succeeded=1, failed=1, cut=1)
+    assert list(translate_array.states(subject.root, spec, job.state, translate.parts(subject).current).values()) == [
+        State.CUT,
+        State.FAILED,
+        State.SUCCEEDED,
+    ]
