@@ -69,7 +69,8 @@ def open_pool(
     settings = settings if settings is not None else load(flags={"profile": profile}, env=env, cwd=cwd)
     chosen = profiles.get(settings, profile)
     alone = len(chosen.clusters) == 1
-    members = tuple(_member(entry, chosen, settings, alone=alone) for entry in chosen.clusters)
+    rivals = _rivals(chosen.clusters, settings)
+    members = tuple(_member(entry, chosen, settings, alone=alone, rival=rivals.get(entry.name)) for entry in chosen.clusters)
     deadline = request_timeout if request_timeout is not None else settings.get(keys.REQUEST_TIMEOUT)
     record = os.path.join(settings.get(keys.STATE_DIR) or paths.state_dir(env), "record", chosen.name) if _forget(members) else None
     return DirectPool(Members(members, deadline=deadline), user=account(), profile=chosen.name, record_at=record)
@@ -90,9 +91,11 @@ def check_clusters(entries: "Sequence[ClusterEntry]", settings: Settings, *, cur
     """See that the clusters of a profile can be built; sentences about what may still become right (a kind that is not installed yet).
 
     Raises:
-        InvalidInput: an option, a price or the currency is wrong.
+        InvalidInput: an option, a price or the currency is wrong; two schedules for this machine.
     """
     notes = []
+    for rival in _rivals(entries, settings).values():
+        raise rival
     for entry in entries:
         _prices(entry, currency)
         try:
@@ -104,11 +107,13 @@ def check_clusters(entries: "Sequence[ClusterEntry]", settings: Settings, *, cur
     return tuple(notes)
 
 
-def _member(entry: "ClusterEntry", profile: "Profile", settings: Settings, *, alone: bool) -> "Member":
+def _member(entry: "ClusterEntry", profile: "Profile", settings: Settings, *, alone: bool, rival: InvalidInput | None) -> "Member":
     """One cluster in its pool. One that cannot be built is a row with its reason there, unless it is the only one."""
     from gpuctl.pool.members import Member
 
     try:
+        if rival is not None:
+            raise rival
         prices = _prices(entry, profile.currency)
         cluster = build_cluster(entry, settings)
     except GpuctlError as error:
@@ -118,6 +123,23 @@ def _member(entry: "ClusterEntry", profile: "Profile", settings: Settings, *, al
 
         prices, cluster = None, cast("Cluster", BrokenCluster(entry.name, error))
     return Member(cluster=cluster, name=entry.name, kind=entry.kind, tier=entry.tier, prices=prices, forgets=entry.kind not in _REMEMBERING)
+
+
+def _rivals(entries: "Sequence[ClusterEntry]", settings: Settings) -> dict[str, InvalidInput]:
+    """Entries that would put this machine under a second schedule, by name: a node has one owner, and the first entry says whose."""
+    found: dict[str, InvalidInput] = {}
+    first: tuple[str, str] | None = None
+    for entry in entries:
+        given = entry.options.get(keys.SCHEDULE.name) or settings.get(keys.SCHEDULE) if entry.kind == "local" else None
+        if given is None:
+            continue
+        path = os.path.expanduser(given)
+        first = first or (entry.name, path)
+        if path != first[1]:
+            field = f"{entry.name}.{keys.SCHEDULE.name}"
+            problem = Problem(field=field, message=f"this machine is under the schedule of {first[0]} already", got=given, allowed=first[1])
+            found[entry.name] = InvalidInput(f"cannot use cluster {entry.name}", [problem], code="two-schedules")
+    return found
 
 
 def _forget(members: "tuple[Member, ...]") -> bool:

@@ -150,3 +150,17 @@ def test_my_own_record_lies_with_the_state_and_only_where_something_forgets(monk
     pool = wiring.open_pool("lab")
     assert pool._record is not None
     assert str(pool._record_at).endswith("gpuctl/record/lab")
+
+
+def test_this_machine_is_under_one_schedule() -> None:
+    same = ["kind=local,name=a,schedule=/etc/night.yaml", "kind=local,name=b,schedule=/etc/night.yaml", "kind=local,name=c"]
+    profiles.add(settings.load(), "same", same)
+    wiring.open_pool("same")
+    assert [name for name, _ in BUILT] == ["a", "b", "c"]
+    profiles.add(settings.load(), "two", ["kind=local,name=a,schedule=/etc/night.yaml", "kind=local,name=b,schedule=/etc/day.yaml"])
+    pool = wiring.open_pool("two")
+    with pytest.raises(GpuctlError) as caught:
+        pool.members.all[1].cluster.nodes()
+    assert (caught.value.code, "under the schedule of a already" in str(caught.value.cause)) == ("two-schedules", True)
+    with pytest.raises(InvalidInput):
+        wiring.check_clusters(profiles.get(settings.load(), "two").clusters, settings.load(), currency="$")
