@@ -81,6 +81,7 @@ def holding(pod: WatchedPod, namespace: Mapping[str, str], gpu_resources: Sequen
         uid=meta.uid,
         node=pod.spec.node_name,
         gang=gang_of(pod),
+        job=job_of(labels),
         gpus=inventory.gpus_of(pod.spec, gpu_resources),
         team=namespace.get(names.TEAM) or labels.get(names.TEAM),
         preemptible=labels.get(names.PREEMPTIBLE) == "true",
@@ -91,14 +92,20 @@ def holding(pod: WatchedPod, namespace: Mapping[str, str], gpu_resources: Sequen
     )
 
 
+def job_of(labels: Mapping[str, str]) -> str | None:
+    """Id and attempt of the job of ours that a pod with these labels belongs to."""
+    return f"{labels[names.JOB_ID]}/{labels.get(names.ATTEMPT, '1')}" if labels.get(names.JOB_ID) else None
+
+
 def gang_of(pod: WatchedPod) -> str:
     """What ends together with the pod: one attempt of a job of ours, what common operators call a group, an Indexed Job; else itself."""
     meta = pod.metadata
     labels = meta.labels or {}
     if labels.get(names.ARRAY) == "true":
         return meta.uid
-    if labels.get(names.JOB_ID):
-        return f"{meta.namespace}/{labels[names.JOB_ID]}/{labels.get(names.ATTEMPT, '1')}"
+    job = job_of(labels)
+    if job is not None:
+        return f"{meta.namespace}/{job}"
     for label in GANG_LABELS:
         if labels.get(label):
             return f"{meta.namespace}/{label}/{labels[label]}"

@@ -78,19 +78,15 @@ class Teller:
 
     def _roots(self, pod: Holding) -> list[tuple[Resource, Object]]:
         """The objects that are the pod's job, as far as they may be seen."""
-        try:
-            labels = self._api.get(PODS.path(pod.namespace, pod.name), Object).metadata
-        except NotFound:
+        if pod.job is None:
             return []
-        job_id = labels.label(names.JOB_ID)
-        if not job_id:
-            return []
+        job_id, _, attempt = pod.job.partition("/")
         found: list[tuple[Resource, Object]] = []
         served = self._api.discovery()
         for kind in KINDS:
             if kind.group != "batch" and not served.has(kind):
                 continue
-            selector = f"{names.JOB_ID}={job_id},{names.ATTEMPT}={labels.label(names.ATTEMPT) or '1'}"
+            selector = f"{names.JOB_ID}={job_id},{names.ATTEMPT}={attempt}"
             listed = self._api.list(kind.path(pod.namespace), Object, params={"labelSelector": selector})
             found += [(kind, each) for each in listed if each.metadata.annotation(names.SPEC)]
         return found

@@ -52,6 +52,7 @@ class Holding(Frozen, frozen=True, kw_only=True):
         uid: of the pod: a step is about this very one.
         node: where it runs.
         gang: what ends together with it.
+        job: the id of the job of ours that it belongs to, with its attempt behind a slash; None for anybody else's pod.
         gpus: that it holds of the node; 0 for a member of a gang that needs none.
         team: whose it is, None where nobody says.
         preemptible: whether it may be stopped, and so may borrow.
@@ -66,6 +67,7 @@ class Holding(Frozen, frozen=True, kw_only=True):
     uid: str
     node: str
     gang: str
+    job: str | None = None
     gpus: int = 0
     team: str | None = None
     preemptible: bool = False
