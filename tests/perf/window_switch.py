@@ -87,9 +87,8 @@ def _measure(plane: ControlPlane) -> None:
         return
     delays = sorted((each - instant).total_seconds() for each in switched.values())
     line(f"the last node {delays[-1]:.1f} s after the instant, the median {delays[len(delays) // 2]:.1f} s (wanted: 60 s)")
-    line(
-        f"calls a node: {sum(calls.values()) / COUNT:.1f} ({', '.join(f'{key} {count / COUNT:.2f}' for key, count in calls.most_common(6))})"
-    )
+    shown = ", ".join(f"{key} {count / COUNT:.2f}" for key, count in calls.most_common(6))
+    line(f"calls for a node and its job: {sum(calls.values()) / COUNT:.1f} ({shown})")
     line(f"processor time of this process, with the watches that measure: {spent:.0f} s over {LEAD_S + delays[-1]:.0f} s")
 
 

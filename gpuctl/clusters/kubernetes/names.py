@@ -25,6 +25,9 @@ PART = PREFIX + "part"
 ARRAY = PREFIX + "array"
 """On pods of an array: each task is a gang of its own."""
 
+SIGNAL = PREFIX + "signal"
+"""On pods: the job's own warning before its window ends, a signal and seconds: ``USR1@600``."""
+
 SPEC = PREFIX + "spec"
 SPEC_CUT = PREFIX + "spec-cut"
 """Fields that were too long for the annotation of the spec, with commas between."""

@@ -1,5 +1,6 @@
 """From objects of a cluster to what the decision is told: marked nodes, pods that hold GPUs, schedules."""
 
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -75,6 +76,7 @@ def holding(pod: WatchedPod, namespace: Mapping[str, str], gpu_resources: Sequen
     meta = pod.metadata
     labels, notes = meta.labels or {}, meta.annotations or {}
     grace = pod.spec.termination_grace_period_seconds
+    wanted, before = _warning(notes.get(names.SIGNAL, ""))
     return Holding(
         namespace=meta.namespace,
         name=meta.name,
@@ -86,6 +88,8 @@ def holding(pod: WatchedPod, namespace: Mapping[str, str], gpu_resources: Sequen
         team=namespace.get(names.TEAM) or labels.get(names.TEAM),
         preemptible=labels.get(names.PREEMPTIBLE) == "true",
         grace=_DEFAULT_GRACE_S if grace is None else grace,
+        signal=wanted,
+        signal_before=before,
         told=instant(notes.get(names.WINDOW_ENDS, "")),
         signalled=instant(notes.get(SIGNALLED, "")),
         ends_at=meta.deletion_timestamp,
@@ -137,6 +141,13 @@ def instant(text: str) -> datetime | None:
         return decoding.convert(text, datetime) if text else None
     except msgspec.ValidationError:
         return None
+
+
+def _warning(text: str) -> tuple[str | None, int]:
+    """A signal and seconds from ``USR1@600``; nothing where a pod says anything else, for it goes to a shell."""
+    name, _, seconds = text.partition("@")
+    known = name in {each.name.removeprefix("SIG") for each in signal.Signals} - {"KILL", "STOP"}
+    return (name, int(seconds)) if known and seconds.isascii() and seconds.isdigit() and len(seconds) < 7 else (None, 0)
 
 
 def _sentence(problems: Sequence[Problem]) -> str:

@@ -119,16 +119,26 @@ def drain(gang: str, pods: tuple[Holding, ...], end: Ending, now: datetime) -> D
         steps.append(Tell(end=told, pods=untold))
     if end.cut_at is None:
         return Drained(tuple(steps), _next(instants, now), busy=False)
-    if span.policy == "CheckpointThenEvict" and span.signal is not None:
-        instants.append(end.cut_at - timedelta(seconds=span.grace))
+    warning = _warning(pods, span)
+    if warning is not None:
+        signal, before = warning
+        instants.append(end.cut_at - timedelta(seconds=before))
         unwarned = tuple(pod for pod in pods if pod.signalled != end.at and pod.ends_at is None)
         if unwarned and now >= instants[-1]:
-            steps.append(Warn(end=told, signal=span.signal, pods=unwarned))
+            steps.append(Warn(end=told, signal=signal, pods=unwarned))
     grace = {pod.uid: min(pod.grace, span.grace) for pod in pods}
     asked = end.cut_at - timedelta(seconds=max(grace.values(), default=0)) if end.planned else now
     instants += [asked, end.cut_at]
     steps += _end(pods, told, span, grace, now=now, asked=asked)
     return Drained(tuple(steps), _next(instants, now), busy=now >= asked)
+
+
+def _warning(pods: Sequence[Holding], span: OwnerSpan) -> tuple[str, int] | None:
+    """The signal that the gang gets and how many seconds before it is cut: its own if it wants one, else the window's."""
+    own = next((pod for pod in pods if pod.signal is not None), None)
+    if own is not None and own.signal is not None:
+        return own.signal, own.signal_before
+    return (span.signal, span.grace) if span.policy == "CheckpointThenEvict" and span.signal is not None else None
 
 
 def _end(

@@ -57,8 +57,9 @@ class Holding(Frozen, frozen=True, kw_only=True):
         team: whose it is, None where nobody says.
         preemptible: whether it may be stopped, and so may borrow.
         grace: seconds that it takes between SIGTERM and its end.
+        signal: that it wants before its end, None where its window's policy decides; ``signal_before``: so many seconds before.
         told: the end of its window that it was told of, None when it was not.
-        signalled: whether it got the signal by which it writes a checkpoint for this end.
+        signalled: the end of its window for which it got its signal.
         ends_at: when it is killed at the latest, None where nobody has asked it to end.
     """
 
@@ -72,6 +73,8 @@ class Holding(Frozen, frozen=True, kw_only=True):
     team: str | None = None
     preemptible: bool = False
     grace: int = 30
+    signal: str | None = None
+    signal_before: int = 0
     told: datetime | None = None
     signalled: datetime | None = None
     ends_at: datetime | None = None

@@ -1,17 +1,22 @@
 """What a look does to a cluster: marks, evictions, notifications, statuses, and what it leaves alone."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gpuctl.controllers.windows import pods as ending
 from gpuctl.kube.api import Api
 from tests.fakes.kube_api import FakeApi, Refusal
 from tests.unit.controllers.conftest import NIGHT, NODES, PODS, SCHEDULES_PATH, SIX, TEN, Desk, marks, owned, pod, pool_schedule
+from tests.unit.k8s_streams.container import Containers
 
 EVENTS = "/api/v1/events"
 JOBS = "/apis/batch/v1/jobs"
@@ -262,3 +267,28 @@ def test_a_webhook_that_is_not_there_holds_up_nothing(api: FakeApi, opened: Api)
     assert "the webhook was not reached" in desk.lines.getvalue()
     (event,) = api.all(EVENTS)
     assert event["involvedObject"]["kind"] == "Pod"
+
+
+def test_a_signal_reaches_the_first_process_once(api: FakeApi, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = {**NIGHT, "drain": {"policy": "CheckpointThenEvict", "signal": "USR1", "grace": "5m"}}
+    api.put(SCHEDULES_PATH, pool_schedule(windows=[window]))
+    for name in ("n0", "n1", "n2"):
+        owned(api, name, "team-a", closing="platform", since=SIX - 30 * MINUTE)
+    put_pod(api, pod("p", annotations={"gpuctl.io/window-ends": "2026-03-04T06:00:00Z"}))
+    put_pod(api, pod("own", "n1", annotations={"gpuctl.io/window-ends": "2026-03-04T06:00:00Z", "gpuctl.io/signal": "USR2@60"}))
+    put_pod(api, pod("odd", "n2", annotations={"gpuctl.io/window-ends": "2026-03-04T06:00:00Z", "gpuctl.io/signal": "USR2; rm -rf /@1"}))
+    script = "import signal, sys; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7)); print(flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        made = Containers(tmp_path)
+        made.change = lambda argv: [*argv[:-1], argv[-1].replace(" 1", f" {first.pid}")] if made.asked[-1][0] == "p" else ["true"]
+        monkeypatch.setattr(ending, "exec_", made.start)
+        desk.look(SIX - 5 * MINUTE)
+        assert first.wait(30) == 7
+    told = {name: (list(argv), more["namespace"]) for name, argv, more in made.asked}
+    assert told == {name: (["/bin/sh", "-c", "kill -s USR1 1"], "team-a") for name in ("p", "odd")}
+    desk.look(SIX - 4 * MINUTE)
+    assert len(made.asked) == 2
+    desk.look(SIX - MINUTE)
+    assert made.asked[-1][:2] == ("own", ["/bin/sh", "-c", "kill -s USR2 1"])

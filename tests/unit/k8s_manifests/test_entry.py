@@ -192,6 +192,20 @@ def test_the_warning_goes_to_the_ranks_below_a_launcher(pod: Pod) -> None:
     assert pod(spec, files={"launch.py": launcher}).run() == (0, "rank warned\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_of_the_users_own_from_outside_goes_to_the_ranks(pod: Pod, number: signal.Signals) -> None:
+    warned = f"signal.signal({int(number)}, lambda *_: sys.exit(print('rank warned') or 0))"
+    rank = f"import signal, sys, time; {warned}; print('ready', flush=True); time.sleep(60)"
+    launcher = python(
+        "import os, subprocess, sys", f"sys.exit(subprocess.call([sys.executable, '-c', {rank!r}], env=os.environ | {{'LOCAL_RANK': '0'}}))"
+    )
+    running = pod(JobSpec(script="launch.py"), files={"launch.py": launcher}).start()
+    seen(running, b"ready\n")
+    running.send_signal(number)
+    log, _ = running.communicate(timeout=10)
+    assert (running.returncode, log) == (0, b"rank warned\n")
+
+
 def test_keyboard_interrupts_are_not_ignored(pod: Pod) -> None:
     program = python(
         "import time",

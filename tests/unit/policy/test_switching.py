@@ -124,6 +124,15 @@ def test_checkpoint_then_evict_signals_once_before_it_evicts() -> None:
     assert kinds(steps(world, at(SIX, minutes=1))) == ["End:evict"]
 
 
+def test_a_jobs_own_signal_comes_at_its_own_time_whatever_the_policy() -> None:
+    world = World([offer(schedule(night()))], {"n1": owned("team-a", closing="platform")})
+    world.pods = {"p": pod("p", "team-a", told=SIX, signal="USR2", signal_before=1200)}
+    assert steps(world, at(SIX, minutes=21)) == ()
+    (warn,) = steps(world, at(SIX, minutes=20))
+    assert isinstance(warn, Warn)
+    assert warn.signal == "USR2"
+
+
 def test_run_to_completion_waits_and_is_cut_after_its_overrun() -> None:
     one = schedule(night(policy="RunToCompletion", max_overrun="2h"))
     world = World([offer(one)], {"n1": owned("team-a")}, {"p": pod("p", "team-a", told=SIX)})

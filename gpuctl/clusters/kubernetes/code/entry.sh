@@ -180,7 +180,7 @@ hand_over() { # SIGNAL: to every program that we started; kept for the next one 
   for program in $programs; do
     if [ -n "$relay" ]; then
       kill -s "$1" "$program" 2>/dev/null
-    elif [ "$1" = "${GPUCTL_POD_SIGNAL:-}" ]; then
+    elif [ "$1" = USR1 ] || [ "$1" = USR2 ] || [ "$1" = "${GPUCTL_POD_SIGNAL:-}" ]; then # a launcher would die of it
       warn_tree "$1" "$program"
     else
       end_tree "$1" "$program"

@@ -82,7 +82,10 @@ def template(
     if job.settings.pull_secret is not None:
         spec["imagePullSecrets"] = [{"name": job.settings.pull_secret}]
     stoppable = {names.PREEMPTIBLE: "true"} if borrows(job.spec, job.facts) else {}
-    found = {"metadata": {"labels": {**job.labels, names.PART: role, **stoppable}}, "spec": spec}
+    found: dict[str, Any] = {"metadata": {"labels": {**job.labels, names.PART: role, **stoppable}}, "spec": spec}
+    if job.spec.signal is not None:
+        warning = f"{job.spec.signal.name.upper().removeprefix('SIG')}@{job.spec.signal.before_seconds}"
+        found["metadata"]["annotations"] = {names.SIGNAL: warning}
     for patch in job.patches:
         found = merge(found, _aimed(patch, container))
     if all(each["name"] != container for each in found["spec"]["containers"]):
