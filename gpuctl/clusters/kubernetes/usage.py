@@ -22,6 +22,8 @@ from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Job
 from gpuctl.model.place import UsageRow
 
+SLACK = timedelta(minutes=1)
+"""Whoever asks for just as long as the cluster remembers asked a moment ago."""
 Span = tuple[datetime, datetime, int]
 """From, until, and how many GPUs were held."""
 _Key = tuple[str, str, str, str, str]
@@ -71,7 +73,7 @@ def rows(around: Surroundings, query: JobQuery) -> Listing[UsageRow]:
 
 def _forgotten(around: Surroundings, query: JobQuery, now: datetime) -> Iterator[str]:
     kept = around.options.ttl_seconds
-    if query.since is None or query.since < now - timedelta(seconds=kept):
+    if query.since is None or query.since < now - timedelta(seconds=kept) - SLACK:
         yield f"what jobs used that ended more than {duration.canonical(kept)} ago: the cluster has forgotten them"
 
 
