@@ -16,9 +16,13 @@ from gpuctl.policy.wording import shape
 
 def opens(job: QueueJob, nodes: Sequence[NodeState], now: datetime) -> datetime | None:
     """The first instant from ``now`` at which windows would let the job start, were all nodes empty; None: not in sight."""
+    # Nodes of one schedule share its spans: one of each kind tells whether an instant is worth a packing of them all.
+    kinds = {(id(node.spans), node.owner, node.closing, node.lends_idle): node for node in nodes}.values()
     for moment in (now, *edges.starts(nodes, now)):
         if job.fit_window and moment > now and any(len(node.spans) > 1 and moment >= node.spans[-1].start for node in nodes):
             return None  # nobody looked for the end of that window
+        if all(edges.barred(job, edges.at(node, moment)) for node in kinds):
+            continue
         if isinstance(place(job, Space.empty([edges.at(node, moment) for node in nodes])), Placement):
             return moment
     return None

@@ -42,18 +42,21 @@ def lines(schedules: Sequence[ScheduleStatus], at: datetime) -> Mapping[str, Lin
 
 
 def applied(states: Sequence[NodeState], under: Mapping[str, Line], at: datetime) -> tuple[NodeState, ...]:
-    """The nodes at ``at``, each with what its schedule says of its future."""
-    return tuple(_applied(state, under.get(state.name), at) for state in states)
-
-
-def _applied(state: NodeState, line: Line | None, at: datetime) -> NodeState:
-    if state.owner is None or line is None:
-        return msgspec.structs.replace(state, at=at)
-    first = line.spans[0]
-    if state.owner != first.owner:
-        return msgspec.structs.replace(state, at=at, zone=line.zone)
-    own = line.spans if first.lends == state.lends_idle else (msgspec.structs.replace(first, lends=state.lends_idle), *line.spans[1:])
-    return msgspec.structs.replace(edges.owned(state, own, at=at), zone=line.zone)
+    """The nodes at ``at``, each with what its schedule says of its future; nodes alike share their spans."""
+    shared: dict[tuple[str, bool], tuple[OwnerSpan, ...]] = {}
+    found = []
+    for state in states:
+        line = under.get(state.name)
+        if state.owner is None or line is None:
+            found.append(msgspec.structs.replace(state, at=at))
+        elif state.owner != line.spans[0].owner:
+            found.append(msgspec.structs.replace(state, at=at, zone=line.zone))
+        else:
+            key = (line.schedule, state.lends_idle)
+            if key not in shared:  # whether idle GPUs are lent now is the node's word, too
+                shared[key] = (msgspec.structs.replace(line.spans[0], lends=state.lends_idle), *line.spans[1:])
+            found.append(msgspec.structs.replace(edges.owned(state, shared[key], at=at), zone=line.zone))
+    return tuple(found)
 
 
 class Due(NamedTuple):
