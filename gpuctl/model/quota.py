@@ -32,6 +32,7 @@ class Quota(Seen, frozen=True, kw_only=True):
         pending: jobs that wait for it.
         source: ``kueue``, ``resource-quota`` or ``devices``.
         queues: the queues of a job (``--queue``) that draw from it; empty where every job does.
+        default: whether a job that names no queue draws from it; None where that depends on more than the queue.
         usable: how many pods of 8, 4, 2 and 1 GPUs would start now, by that number as text; a size is absent where no node is as large,
             all are where nothing is known.
         window: GPUs of nodes that are the team's by a window now; None: nobody knows of any.
@@ -51,6 +52,7 @@ class Quota(Seen, frozen=True, kw_only=True):
     pending: int | None = None
     source: str = "kueue"
     queues: tuple[str, ...] = ()
+    default: bool | None = None
     usable: dict[str, int] = msgspec.field(default_factory=dict)
     window: int | None = None
     until: datetime | None = None

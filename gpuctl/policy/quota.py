@@ -102,7 +102,7 @@ def _most(row: Quota) -> int:
 
 
 def _applies(row: Quota, job: QueueJob, tier: str | None, queue: str | None) -> bool:
-    if queue is not None and row.queues and queue not in row.queues:
+    if (queue is not None and row.queues and queue not in row.queues) or (queue is None and row.default is False):
         return False
     if row.team is not None and job.team is not None and row.team != job.team:
         return False

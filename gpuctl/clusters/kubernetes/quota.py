@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from gpuctl.clusters.kubernetes import amounts, inventory, names, schedules
+from gpuctl.clusters.kubernetes.manifests import usual_queue
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.core import ResourceQuota
@@ -55,14 +56,13 @@ def _kueue(around: Surroundings) -> Iterator[Quota]:
     if local is None or cluster is None:
         return
     flavors = _flavors(around)
-    seen: set[str] = set()
+    leading: dict[str, list[str]] = {}
     for queue in around.api.list(local.path(around.namespace), LocalQueue):
-        name = queue.spec.cluster_queue
-        if name in seen:
-            continue
-        seen.add(name)
+        leading.setdefault(queue.spec.cluster_queue, []).append(queue.metadata.name)
+    usual = usual_queue([name for there in leading.values() for name in there], around.options.queue)
+    for name, queues in leading.items():
         found = around.api.get(cluster.path(name=name), ClusterQueue)
-        yield from _of_queue(around, found, queue, flavors)
+        yield from _of_queue(around, found, tuple(sorted(queues)), flavors, default=None if usual is None else usual in queues)
 
 
 def _flavors(around: Surroundings) -> dict[str, dict[str, str]]:
@@ -76,7 +76,9 @@ def _flavors(around: Surroundings) -> dict[str, dict[str, str]]:
         return {}
 
 
-def _of_queue(around: Surroundings, found: ClusterQueue, queue: LocalQueue, flavors: dict[str, dict[str, str]]) -> Iterator[Quota]:
+def _of_queue(
+    around: Surroundings, found: ClusterQueue, queues: tuple[str, ...], flavors: dict[str, dict[str, str]], *, default: bool | None
+) -> Iterator[Quota]:
     usage = {
         (flavor.name, resource.name): resource
         for flavor in found.status.flavors_reservation or found.status.flavors_usage or ()
@@ -93,9 +95,7 @@ def _of_queue(around: Surroundings, found: ClusterQueue, queue: LocalQueue, flav
                 used = amounts.whole(use.total) if use is not None else None
                 yield Quota(
                     cluster=around.name,
-                    name=f"{queue.metadata.name} ({found.metadata.name})"
-                    if queue.metadata.name != found.metadata.name
-                    else queue.metadata.name,
+                    name=found.metadata.name if queues == (found.metadata.name,) else f"{', '.join(queues)} ({found.metadata.name})",
                     team=found.metadata.label(names.TEAM) or around.team,
                     tier=(labels or {}).get(names.NODE_TIER) or around.options.tier,
                     gpu_type=inventory.gpu_type(labels, None, around) if labels and _tells_type(labels, around) else flavor.name,
@@ -108,7 +108,8 @@ def _of_queue(around: Surroundings, found: ClusterQueue, queue: LocalQueue, flav
                     free=max(0, nominal - used) if used is not None else None,
                     pending=found.status.pending_workloads,
                     source="kueue",
-                    queues=(queue.metadata.name,),
+                    queues=queues,
+                    default=default,
                 )
 
 

@@ -165,6 +165,21 @@ def test_quotas_of_kueue_and_of_the_namespace(api: FakeApi, cluster: KubernetesC
     assert (plain.name, plain.nominal, plain.used, plain.free) == ("gpus", 24, 20, 4)
 
 
+def test_every_queue_that_leads_to_a_quota_and_the_one_that_is_taken(api: FakeApi, cluster_of: Callable[..., KubernetesCluster]) -> None:
+    api.groups |= ENGINES
+    base = "/apis/kueue.x-k8s.io/v1beta2"
+    gpu = {"name": "nvidia.com/gpu", "nominalQuota": "32"}
+    for name in ("shared", "other"):
+        spec = {"resourceGroups": [{"flavors": [{"name": "h100", "resources": [gpu]}]}]}
+        api.put(f"{base}/clusterqueues", {"metadata": {"name": name}, "spec": spec})
+    for name, leads in (("fast", "shared"), ("slow", "shared"), ("other", "other")):
+        api.put(f"{base}/localqueues", {"metadata": {"name": name}, "spec": {"clusterQueue": leads}}, namespace="ml")
+    told = lambda lab: {(row.name, row.queues, row.default) for row in lab.quota().items}  # noqa: E731
+    queues = ("fast", "slow")
+    assert told(cluster_of()) == {("fast, slow (shared)", queues, None), ("other", ("other",), None)}
+    assert told(cluster_of(queue="slow")) == {("fast, slow (shared)", queues, True), ("other", ("other",), False)}
+
+
 def storage(api: FakeApi, name: str, provisioner: str, *, default: bool = False) -> None:
     notes = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
     api.put(CLASSES, {"metadata": {"name": name, "annotations": notes}, "provisioner": provisioner})

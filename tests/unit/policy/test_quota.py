@@ -56,6 +56,11 @@ def test_only_the_quotas_that_apply() -> None:
     assert short([row(free=0, team="speech")], job(team="vision")) is None
     assert short([row(free=0, queues=("a",))], queue="b") is None
     assert short([row(free=0, queues=("a",))], queue="a") is not None
+    assert short([row(free=0, queues=("a",), default=False)]) is None
+    assert short([row(free=0, queues=("a",), default=False)], queue="a") is not None
+    own, other = row(free=0, queues=("a",), default=True), row(name="other", queues=("b",), default=False)
+    assert short([own, other])[0].code == "quota"
+    assert short([own, other], queue="b") is None
     assert short([row(free=0, source=DEVICES)]) is None  # devices as they are: placement's to judge
     assert short([row(free=0)], job(gpus=0)) is None
 

@@ -6,7 +6,7 @@ for the job; the others say what all of them share: ``pod``, ``environment``, ``
 """
 
 from gpuctl.clusters.kubernetes.manifests.engines import available, choose
-from gpuctl.clusters.kubernetes.manifests.render import default_image, owned_by, owner_patch, owner_reference, queue_of, render
+from gpuctl.clusters.kubernetes.manifests.render import default_image, owned_by, owner_patch, owner_reference, queue_of, render, usual_queue
 from gpuctl.clusters.kubernetes.manifests.resources import candidates, share
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Engine, Runtime, Settings
 
@@ -25,4 +25,5 @@ __all__ = [
     "queue_of",
     "render",
     "share",
+    "usual_queue",
 ]

@@ -123,8 +123,8 @@ def queue_of(spec: JobSpec, name: str, cluster: ClusterFacts, settings: Settings
     Raises:
         UsageError: ``queue-missing``, ``queue-unclear``.
     """
-    wanted = spec.queue or settings.queue
     there = sorted(cluster.queues)
+    wanted = spec.queue or usual_queue(there, settings.queue)
     if wanted is not None:
         if wanted in there:
             return wanted
@@ -134,16 +134,23 @@ def queue_of(spec: JobSpec, name: str, cluster: ClusterFacts, settings: Settings
             cause=f"queues there: {', '.join(there) or 'none'}",
             hint=f"gpuctl submit --queue {there[0]} ..." if there else "gpuctl submit without --queue",
         )
-    if len(there) <= 1:
-        return there[0] if there else None
-    if "default" in there:
-        return "default"
+    if not there:
+        return None
     raise UsageError(
         f"cannot submit {name}: namespace {cluster.namespace} of {cluster.name} has {len(there)} queues and none is the default",
         code="queue-unclear",
         cause=f"queues there: {', '.join(there)}",
         hint=f"gpuctl submit --queue {there[0]} ...    or: queue={there[0]} in the profile",
     )
+
+
+def usual_queue(there: Sequence[str], profile: str | None) -> str | None:
+    """The queue of a job that names none: the profile's, ``default``, the only one; None where there is none or it has to be named."""
+    if profile is not None:
+        return profile
+    if "default" in there:
+        return "default"
+    return there[0] if len(there) == 1 else None
 
 
 def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
