@@ -284,6 +284,25 @@ def test_a_later_attempt_knows_where_to_resume(pod: Pod, tmp_path: Path) -> None
     assert pod(spec, attempt=2).run() == (0, f"2 {where} {tmp_path}/runs\n{where}\n")
 
 
+def test_a_pod_that_a_queue_starts_again_resumes_although_no_attempt_was_counted(pod: Pod, tmp_path: Path) -> None:
+    spec = JobSpec(
+        command=("sh", "-c", "echo ${GPUCTL_RESUME_FROM:-none}; read line <then; eval $line"),
+        volumes=(VolumeMount(name="runs", path=str(tmp_path / "runs")),),
+        checkpoint=Checkpoint(volume="runs", dir="/llama"),
+    )
+    where = f"{tmp_path}/runs/llama"
+    waits = {"then": "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done\n"}
+    first = pod(spec, files=waits).start()
+    assert seen(first, b"up\n").endswith(b"none\nup\n")
+    first.terminate()  # preempted; the program has saved its work and says that all is well
+    assert first.wait(20) == 0
+    assert pod(spec, files={"then": "exit 3\n"}).run() == (3, f"{where}\n")
+    assert pod(spec, index=1).run() == (3, "none\n")  # another node of the job has not been there
+    assert pod(spec, files={"then": "exit 0\n"}).run() == (0, f"{where}\n")
+    (left,) = os.listdir(where)
+    assert left.endswith("-node-1")  # who ends well leaves nothing
+
+
 def test_logs_are_kept_on_a_volume(pod: Pod, tmp_path: Path) -> None:
     spec = JobSpec(
         command=("sh", "-c", "echo one; echo two >&2; exit 3"),

@@ -249,7 +249,8 @@ def test_a_server_in_trouble_for_a_while(code: int, follow: bool) -> None:
     pod.say("a", "b")
     pod.faults.extend([Fault(code=code)] * 5)
     with cluster(pod) as api:
-        assert texts(read(logs(api, pod)[0], follow=follow)) == ["oF a", "oF b"]
+        (log,) = logs(api, pod, pace=msgspec.structs.replace(QUICK, patience_s=20.0, farewell_s=20.0))
+        assert texts(read(log, follow=follow, within=40.0)) == ["oF a", "oF b"]
 
 
 def test_a_server_that_stops_answering() -> None:

@@ -176,6 +176,7 @@ warn_tree() { # SIGNAL PID: to the ranks below a launcher; where it has none, to
 
 hand_over() { # SIGNAL: to every program that we started; kept for the next one where there is none now
   caught=$1
+  [ "$1" != TERM ] || told_to_end=1
   [ -n "$programs" ] || { pending=$1; return 0; }
   for program in $programs; do
     if [ -n "$relay" ]; then
@@ -292,6 +293,21 @@ contract() { # the variables that a program may rely on, whatever made the pod
   fi
   [ -z "${GPUCTL_CHECKPOINT_DIR:-}" ] || mkdir -p "$GPUCTL_CHECKPOINT_DIR" ||
     fail 73 checkpoint-unwritable "the directory $GPUCTL_CHECKPOINT_DIR cannot be made"
+}
+
+again() { # whether this pod's share was started before: a queue that preempts, and a Job that tries an index again, count no attempt
+  [ -n "${GPUCTL_CHECKPOINT_DIR:-}" ] || return 0
+  mark=$GPUCTL_CHECKPOINT_DIR/.gpuctl-${GPUCTL_JOB_ID:-job}-${GPUCTL_POD_ROLE:-node}-${JOB_COMPLETION_INDEX:-$GPUCTL_NODE_RANK}
+  if [ -e "$mark" ]; then
+    export GPUCTL_RESUME_FROM="$GPUCTL_CHECKPOINT_DIR"
+  else
+    (: >"$mark") 2>/dev/null || :
+  fi
+}
+
+finished() { # STATUS: forget that it was started, unless it may be started again; who ends well when told to may be
+  [ "$1" -ne 0 ] || [ -n "$told_to_end" ] || [ -z "$mark" ] || rm -f "$mark"
+  return "$1"
 }
 
 hide() { # what is ours alone; only ever in the process that becomes the job's program
@@ -482,6 +498,7 @@ one_copy() { # a copy with its ranks, and a supervisor of its own that tells how
 
 ray() {
   contract
+  again
   setup
   enter
   python=$(find_python) || missing_python
@@ -590,7 +607,7 @@ sys.exit(f"gpuctl: Ray: {last}")
 # --------------------------------------------------------------------------------------------------------------------------------------
 
 setup_text=${GPUCTL_POD_SETUP:-}
-programs= pending= caught= relay= verb=${1:-}
+programs= pending= caught= relay= mark= told_to_end= verb=${1:-}
 case ${1:-} in
   unpack | gang) trap 'exit 143' TERM ;; # the first process of a container has no default action
   *) watch_signals ;;
@@ -603,11 +620,13 @@ case ${1:-} in
     shift
     unpack
     contract
+    again
     setup
     enter
     words=$(task_words)
     if [ -n "$words" ]; then eval "set -- \"\$@\" $words"; fi
     supervise "$@"
+    finished $?
     exit $?
     ;;
   program)
@@ -620,6 +639,7 @@ case ${1:-} in
   ray)
     unpack
     ray
+    finished $?
     exit $?
     ;;
   ray-node)
