@@ -74,3 +74,10 @@ def test_importing_gpuctl_is_as_cheap_as_an_empty_module() -> None:
 
 def test_the_probe_can_fail() -> None:
     assert loaded("version", watch=("gpuctl", "typer")) == {"gpuctl", "typer"}
+
+
+def test_a_list_of_a_clusters_jobs_does_without_what_places_and_explains_them() -> None:
+    unwanted = ("gpuctl.policy.placement", "gpuctl.policy.explain", "gpuctl.policy.windows", "gpuctl.clusters.kubernetes.inventory")
+    probe = "import sys, gpuctl.clusters.kubernetes.listing; print(*(set(sys.argv[1:]) & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", probe, *unwanted], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []

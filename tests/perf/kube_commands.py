@@ -92,9 +92,10 @@ def _submits(plane: ControlPlane, env: dict[str, str]) -> tuple[list[Arm], dict[
     """``submit`` beside ``kubectl apply`` of what it creates."""
     work = Path(env["HOME"]) / "work"
     work.mkdir()
+    env = env | {"HOME": str(work)}  # where it is submitted from, that is: with all that is there
     (work / "train.py").write_text("print('hello')\n" * 200, "utf-8")
-    ask = ("-j", "1x1", "--image", "registry.example/team/pytorch:2.9", "--profile", "a", str(work / "train.py"))
-    objects = Path(env["HOME"]) / "objects.yaml"
+    ask = ("-j", "1x1", "--image", "registry.example/team/pytorch:2.9", "--profile", "a", "train.py")
+    objects = work.parent / "objects.yaml"
     rendered = list(yaml.safe_load_all(run(env, "submit", "--render", *ask)))
     for each in rendered:
         if each["kind"] == "Secret":  # what is in it is not printed

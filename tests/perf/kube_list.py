@@ -129,7 +129,7 @@ def _measure(plane: ControlPlane) -> None:
 
 
 def taken(argv: Sequence[str], env: dict[str, str]) -> Taken:
-    """Run it in a process of its own below another one, whose children's figures are then this one's alone."""
+    """Run it at home in a process of its own below another one, whose children's figures are then this one's alone."""
     probe = (
         "import resource, subprocess, sys, time; began = time.perf_counter();"
         "done = subprocess.run(sys.argv[1:], capture_output=True, text=True); wall = time.perf_counter() - began;"
@@ -137,7 +137,7 @@ def taken(argv: Sequence[str], env: dict[str, str]) -> Taken:
         "assert done.returncode == 0, (done.returncode, done.stdout[-500:], done.stderr);"
         "print(wall, used.ru_utime + used.ru_stime, used.ru_maxrss); print(done.stdout[:200])"
     )
-    done = subprocess.run([sys.executable, "-c", probe, *argv], env=env, capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", probe, *argv], env=env, cwd=env["HOME"], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     figures, _, printed = done.stdout.partition("\n")
     wall, cpu, memory = (float(each) for each in figures.split())

@@ -111,3 +111,4 @@ def _node(api: Api, index: int) -> None:
     amounts = {"cpu": "96", "memory": "1000Gi", "pods": "110", "nvidia.com/gpu": "64"}
     status = {"capacity": amounts, "allocatable": amounts, "conditions": [{"type": "Ready", "status": "True"}]}
     api.patch(NODES.path(name=name, sub="status"), {"status": status}, Object)
+    api.patch(NODES.path(name=name), {"spec": {"taints": None}}, Object)  # that it is new, which a controller would take away

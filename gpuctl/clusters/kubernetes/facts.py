@@ -38,7 +38,7 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False, bor
     """
     around.discovery  # noqa: B018  (before the threads, which all need it)
     asked: dict[str, Callable[[], object]] = {
-        "inventory": lambda: inventory.read(around, count=count),
+        "inventory": lambda: (inventory.just_shown(around) if count else None) or inventory.read(around, count=count),
         "queues": lambda: around.queues,
         "runtimes": lambda: runtimes(around),
         "team": lambda: around.team,

@@ -3,6 +3,7 @@
 A bound pod that is still Pending holds its devices. What a 403 hides is unknown (None), never zero.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -28,6 +29,10 @@ _IGNORED_TAINTS = ("nvidia.com/gpu", "amd.com/gpu", "gpu", "virtual-kubelet.io/p
 _MARKS = (names.OWNER_TAINT, names.LENDS_TAINT, names.CLOSING_TAINT)
 """Taints that say whose a node is: see :func:`marks`."""
 _BAD_CONDITIONS = ("DiskPressure", "MemoryPressure", "PIDPressure", "NetworkUnavailable")
+
+
+FRESH_S = 3.0
+"""For how long what was read of nodes and pods is good for a launch."""
 
 
 class Taken(NamedTuple):
@@ -91,9 +96,22 @@ def read(around: Surroundings, *, count: bool = True) -> Inventory:
 def listing(around: Surroundings) -> Listing[Node]:
     """For ``gpuctl nodes``. Nodes that may not be listed are missing, and the answer says so."""
     try:
-        return Listing(items=read(around).nodes)
+        found = read(around)
+        around.shown = time.monotonic(), found
+        return Listing(items=found.nodes)
     except Forbidden as error:
         return Listing(incomplete={around.name: error.message})
+
+
+def just_shown(around: Surroundings, *, keep: bool = False) -> Inventory | None:
+    """What :func:`listing` showed less than ``FRESH_S`` ago, unless it was used: 10,000 pods need not be read again and again.
+
+    ``keep``: it may be used again. Whoever launches by it takes it away, since it is not so any more.
+    """
+    shown = around.shown
+    if not keep:
+        around.shown = None
+    return shown[1] if shown is not None and time.monotonic() - shown[0] <= FRESH_S else None
 
 
 def holding(pods: Iterable[HoldingPod], gpu_resources: Sequence[str]) -> dict[str, Taken]:

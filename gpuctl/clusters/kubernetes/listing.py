@@ -5,20 +5,22 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from gpuctl.base import clock
 from gpuctl.base.errors import ConflictError, NotFoundError
-from gpuctl.clusters.kubernetes import names, windowed
+from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.observe import gather, translate, translate_array
 from gpuctl.clusters.kubernetes.observe.objects import Root
 from gpuctl.clusters.kubernetes.observe.translate import Subject
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Attempt, Job, State, TimelineEvent
-from gpuctl.policy.explain import explain
+
+if TYPE_CHECKING:
+    from gpuctl.clusters.kubernetes.windowed import Windows
 
 _TASK = re.compile(r"(?P<name>.+)_(?P<first>\d{1,9})(?:-(?P<last>\d{1,9}))?\Z")
 _SHORTEST_PREFIX = 3
@@ -44,7 +46,7 @@ def jobs(around: Surroundings, query: JobQuery) -> Listing[Job]:
     # What a root leaves open can only become more, so a final state is final already here.
     likely = [(root, job) for root, job in quick if _may_match(job, query, now=now)]
     failed = [root.metadata.label(names.JOB_ID) for root, job in likely if job.state in (State.FAILED, State.LOST, State.CUT)]
-    windows = windowed.read(around) if windowed.concerned(job for _, job in likely) else None
+    windows = _windows(around, [job for _, job in likely])
     wanted = failed if len(failed) <= MOST_EXPLAINED else []
     if windows is not None:  # on which nodes a job runs, only its pods know
         wanted = wanted + [root.metadata.label(names.JOB_ID) for root, job in likely if job.state.active]
@@ -52,12 +54,24 @@ def jobs(around: Surroundings, query: JobQuery) -> Listing[Job]:
     made = []
     for subject in subjects:
         job = with_reason(translate.job(subject, place, whole=False), subject, around, now=now)
-        job = windowed.told(job, windows) if windows is not None else job
+        if windows is not None:
+            from gpuctl.clusters.kubernetes import windowed
+
+            job = windowed.told(job, windows)
         if _matches(job, query, now=now):
             made += tasks_of(job, subject, query) if query.tasks and job.spec.array is not None else [job]
     made.sort(key=_order)
     incomplete = {around.name: found.unread[0].message} if found.unread else {}
     return Listing(items=tuple(made[: query.limit] if query.limit is not None else made), incomplete=incomplete)
+
+
+def _windows(around: Surroundings, likely: Sequence[Job]) -> "Windows | None":
+    """The windows that concern some of these jobs. Where no schedule can be, what judges them is not even loaded."""
+    if not around.discovery.has(names.POOL_SCHEDULES):
+        return None
+    from gpuctl.clusters.kubernetes import windowed
+
+    return windowed.read(around) if windowed.concerned(likely) else None
 
 
 def _order(job: Job) -> tuple[bool, float]:
@@ -100,6 +114,8 @@ def with_reason(job: Job, subject: Subject, around: Surroundings, *, now: dateti
     seen = translate.evidence(subject, around.place, now=now)
     if not seen and job.state is not State.QUEUED:
         return job
+    from gpuctl.policy.explain import explain  # of jobs that all run, nothing is explained
+
     return msgspec.structs.replace(job, reason=explain(job, seen, now).reason)
 
 

@@ -34,7 +34,7 @@ def rows(around: Surroundings) -> Listing[Quota]:
             continue
     if not found and not hidden:
         try:
-            seen = inventory.read(around)
+            seen = inventory.just_shown(around, keep=True) or inventory.read(around)
         except Forbidden as error:
             return Listing(incomplete={around.name: error.message})
         return Listing(items=policy.devices_as_they_are(_states(around, seen)) if seen.counted else ())

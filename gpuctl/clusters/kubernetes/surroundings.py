@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gpuctl.base import clock
 from gpuctl.base.errors import GpuctlError
@@ -17,6 +17,9 @@ from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.core import Namespace
 from gpuctl.kube.objects.kueue import LocalQueue
 from gpuctl.kube.resources import Resource
+
+if TYPE_CHECKING:
+    from gpuctl.clusters.kubernetes.inventory import Inventory
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -52,6 +55,8 @@ class Surroundings:
         self._open_api = open_api
         self._lock = threading.Lock()
         self._opened: Api | None = None
+        self.shown: tuple[float, Inventory] | None = None
+        """What nodes and room there were when they were last shown, and the instant of ``time.monotonic``."""
 
     @property
     def api(self) -> Api:

@@ -50,25 +50,27 @@ def fold(records: list[bytes], sure: int) -> Folded:
     firsts = list(map(met.setdefault, texts, places))  # where the text of each line is met first: the name of its group
     kept = bytearray(map(eq, firsts, places))
     shared = set(compress(firsts, map(not_, kept)))
-    last = dict(zip(firsts, places, strict=True))
-    counts = Counter(firsts)
-    tags = list(map(_WHENCE, records))
-    speakers = frozenset(compress(tags, map(shared.__contains__, firsts)))
-    odd = _repeated(list(zip(firsts, tags, strict=True)))
+    members = list(compress(places, map(shared.__contains__, firsts)))  # often a few of many lines
+    names = list(map(firsts.__getitem__, members))
+    tags = list(map(_WHENCE, map(records.__getitem__, members)))
+    last = dict(zip(names, members, strict=True))
+    counts = Counter(names)
+    speakers = frozenset(tags)
+    odd = _repeated(list(zip(names, tags, strict=True)))
     odd |= {first for first in shared if first >= sure or not _together(records[first], records[last[first]])}
     groups = {first: speakers for first in shared - odd if counts[first] == len(speakers)}
     loose: dict[int, list[int]] = {first: [] for first in shared - groups.keys()}
-    for index, first in enumerate(firsts) if loose else ():
+    for index, first in zip(members, names, strict=True) if loose else ():
         if first in loose:
             loose[first].append(index)
     for first, indices in loose.items():
         if first not in odd:
-            groups[first] = frozenset([tags[index] for index in indices])
+            groups[first] = _tags(records, indices)
             continue
         for index in indices:
             kept[index] = 1
         for group in _grouped(records, indices, sure):
-            groups[group[0]] = frozenset([tags[index] for index in group])
+            groups[group[0]] = _tags(records, group)
             for index in group[1:]:
                 kept[index] = 0
     moved = _shifted(sorted(groups), kept)
@@ -85,6 +87,10 @@ def _repeated(said: list[tuple[int, bytes]]) -> set[int]:
     if len(set(said)) == len(said):
         return set()
     return {text for (text, _), count in Counter(said).items() if count > 1}
+
+
+def _tags(records: list[bytes], indices: list[int]) -> frozenset[bytes]:
+    return frozenset([records[index][-TAG:] for index in indices])
 
 
 def _grouped(records: list[bytes], indices: list[int], sure: int) -> Iterator[list[int]]:

@@ -20,6 +20,8 @@ PAUSE = 0.05
 _LONGEST_PAUSE = 0.2
 _BATCH = 1 << 14
 """Records that are worth a batch."""
+_WORTH = 0.5
+"""Seconds that a batch waits to become worth it while logs come slowly over a network and nobody follows them."""
 
 
 class Batch(NamedTuple):
@@ -104,12 +106,13 @@ class Gather:
                     break
         enough = max(_BATCH, 4 * self._ahead) if self._hold else 0  # what rests is gone over again, so it should be the smaller part
         total = sum(source.waiting for source in self._sources)
+        ends = time.monotonic() + _WORTH
         while total < enough and not stop.is_set():
             behind = min((source for source in self._sources if source.open and source.waiting), key=_last, default=None)
             if behind is None:
                 break
             before = behind.waiting
-            if not behind.pull():
+            if not behind.pull() and (self._follow or time.monotonic() > ends):
                 break
             total += behind.waiting - before
         return fresh

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotAllowedError, UnavailableError
-from gpuctl.clusters.kubernetes import launch, names, record
+from gpuctl.clusters.kubernetes import inventory, launch, names, record
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
 from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.model.job import State
@@ -33,6 +33,28 @@ def test_everything_belongs_to_the_job_and_goes_with_it(api: FakeApi, cluster: K
     api.delete(JOBS, made, propagation="Background", grace=None)
     assert left(api) == []
     assert job.name not in left(api)
+
+
+def test_what_the_pool_has_looked_at_is_not_read_again_for_a_launch(
+    api: FakeApi, cluster: KubernetesCluster, submission: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> list[str]:
+        paths = [target.partition("?")[0] for method, target in api.requests if method == "GET"]
+        api.requests.clear()
+        return sorted(path for path in paths if path in ("/api/v1/nodes", "/api/v1/pods"))
+
+    monkeypatch.setattr(inventory, "FRESH_S", 1000.0)
+    assert [node.gpus_free for node in cluster.nodes().items] == [8] * 4
+    cluster.quota()
+    cluster.launch(submission(nodes=2, gpus=8))
+    assert read() == ["/api/v1/nodes", "/api/v1/pods"]
+    cluster.launch(submission(nodes=2, gpus=8))
+    assert read() == ["/api/v1/nodes", "/api/v1/pods"], "who comes next looks again"
+    cluster.nodes()
+    monkeypatch.setattr(inventory, "FRESH_S", -1.0)
+    read()
+    cluster.launch(submission(nodes=1, gpus=8))
+    assert read() == ["/api/v1/nodes", "/api/v1/pods"], "too old"
 
 
 @pytest.mark.parametrize("broken", ["POST /secrets", "POST /services", "PATCH /jobs"])

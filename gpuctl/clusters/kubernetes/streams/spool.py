@@ -51,11 +51,21 @@ class Spool:
         if not queue:
             return b""
         parts: list[bytes] = []
-        taken = 0
-        while queue and (not parts or taken + _length(queue[0]) <= BLOCK):
-            part = self._read(queue.popleft())
-            parts.append(part)
-            taken += len(part)
+        taken = kept = 0
+        while queue:
+            entry = queue[0]
+            length = len(entry) if isinstance(entry, bytes) else entry[1]
+            if parts and taken + length > BLOCK:
+                break
+            queue.popleft()
+            taken += length
+            if isinstance(entry, bytes):
+                parts.append(entry)
+                kept += length
+            else:
+                parts.append(self._read(entry))
+        self.size -= taken
+        self._kept -= kept
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def waiting(self, whose: int | None) -> bool:
@@ -65,7 +75,12 @@ class Spool:
     def drop(self, whose: int | None) -> None:
         """Forget a queue."""
         for entry in self._queues.pop(whose, ()):
-            self._forget(entry)
+            if isinstance(entry, bytes):
+                self.size -= len(entry)
+                self._kept -= len(entry)
+            else:
+                self.size -= entry[1]
+                self._gone(entry[1])
 
     def close(self) -> None:
         """Forget everything."""
@@ -75,28 +90,17 @@ class Spool:
             self._file.close()
             self._file = None
 
-    def _read(self, entry: bytes | tuple[int, int]) -> bytes:
-        if isinstance(entry, bytes):
-            self._forget(entry)
-            return entry
+    def _read(self, entry: tuple[int, int]) -> bytes:
         assert self._file is not None
         self._file.seek(entry[0])
         block = self._file.read(entry[1])
-        self._forget(entry)
+        self._gone(entry[1])
         return block
 
-    def _forget(self, entry: bytes | tuple[int, int]) -> None:
-        length = _length(entry)
-        self.size -= length
-        if isinstance(entry, bytes):
-            self._kept -= length
-            return
+    def _gone(self, length: int) -> None:
+        """So many bytes of the file are wanted no more."""
         self._filed -= length
         if not self._filed and self._file is not None:
             self._file.seek(0)
             self._file.truncate()
             self._end = 0
-
-
-def _length(entry: bytes | tuple[int, int]) -> int:
-    return len(entry) if isinstance(entry, bytes) else entry[1]
