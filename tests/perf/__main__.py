@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 
-NAMES = ("startup", "tab", "tables", "jobs", "bench_logs", "kube_list", "window_switch")
+NAMES = ("startup", "tab", "tables", "jobs", "bench_logs", "kube_list", "kube_commands", "window_switch")
 
 
 def main() -> None:

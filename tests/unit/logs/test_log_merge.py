@@ -306,3 +306,25 @@ def test_labels_know_who_will_come() -> None:
     labels.add([(b"b", MemoryLog([], task=4))])
     assert labels.group(frozenset({b"a", b"b"})) == b"[3-4] "
     assert Labels([(b"a", MemoryLog([], task=3))], among=Among(total=4, tasks=True, ranks=True)).one == {b"a": b"[3.0] "}
+
+
+class SlowLog(MemoryLog):
+    """One that has nothing new now and then also when nobody follows, as over a network."""
+
+    def blocks(self, *, since: str | None, follow: bool, tail: int | None = None) -> Iterator[bytes]:
+        return super().blocks(since=since, follow=True, tail=tail)
+
+
+def test_a_log_that_comes_slowly_is_not_handed_over_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def batches() -> list[int]:
+        blocks = [block for second in range(5) for block in (record(T0 + second * 1_000_000_000, b"x"), b"")]
+        sources = [Source(SlowLog(blocks, rank=rank), rank, since=None, follow=False, tail=None) for rank in range(2)]
+        made = gather.Gather(sources, follow=False, hold=0.3, ahead=256)
+        return [batch.sure for batch in made.batches(NEVER)]
+
+    monkeypatch.setattr(gather, "_WORTH", 1000.0)
+    assert batches() == [10]
+    monkeypatch.setattr(gather, "_WORTH", -1.0)
+    several = batches()
+    assert len(several) > 1
+    assert sum(several) == 10
