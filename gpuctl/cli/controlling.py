@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from gpuctl.base.errors import InvalidInput, Problem, UsageError, nearest
+from gpuctl.base.exitcodes import ExitCode
 from gpuctl.cli.result import Column, Done, Result, Rows
 from gpuctl.cli.session import Session
 
@@ -77,13 +78,18 @@ def windows(
     if once or dry_run:
         from gpuctl.controllers.windows.actions import actions
 
-        found = [action for cluster, due in made.look(dry_run=dry_run) for action in actions(cluster, due)]
+        looked = made.look(dry_run=dry_run)
+        found = [action for each in looked for action in actions(each.cluster, each.due)]
+        behind = [each.cluster for each in looked if not each.well]
+        if behind:
+            session.say(f"warning: not all of this could be done on {', '.join(behind)}; the lines above say why, and another look goes on")
         return Rows(
             kind="WindowAction",
             items=found,
             columns=_COLUMNS,
             name=lambda action: f"{action.action}/{action.about}",
             empty="nothing is due: every node is as its schedule says, or no schedule is about any",
+            code=ExitCode.FAILED if behind else ExitCode.OK,
         )
     made.run(_on_signals)
     return Done()

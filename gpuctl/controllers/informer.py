@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
+from gpuctl.base.errors import GpuctlError
 from gpuctl.kube.api import Api
-from gpuctl.kube.errors import ApiFailure
 from gpuctl.kube.watch import Change
 
 REFUSED_WAIT_S = 5.0
@@ -60,7 +60,7 @@ class Informer(Generic[T]):
         self._lock = threading.Lock()
         self._found: dict[tuple[str, str], T] = {}
         self._synced = False
-        self._error: ApiFailure | None = None
+        self._error: GpuctlError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"informer {path}", daemon=True)
 
@@ -80,10 +80,15 @@ class Informer(Generic[T]):
             return self._synced and self._error is None
 
     @property
-    def error(self) -> ApiFailure | None:
+    def error(self) -> GpuctlError | None:
         """Why it cannot be read, None when it can."""
         with self._lock:
             return self._error
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still listens. One that died of a fault of ours would go on saying what was true then."""
+        return self._thread.is_alive()
 
     def items(self) -> list[T]:
         """Everything in it."""
@@ -95,7 +100,7 @@ class Informer(Generic[T]):
             try:
                 for change in self._api.watch(self._path, self._item, resource_version="", stop=self._stop.is_set, params=self._params):
                     self._take(change)
-            except ApiFailure as error:
+            except GpuctlError as error:  # credentials that cannot be had are no ApiFailure
                 with self._lock:
                     self._error = error
                 self._changed()

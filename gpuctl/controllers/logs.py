@@ -51,8 +51,12 @@ class Log:
         self._out.flush()
 
 
+MOST_SAID = 20_000
+"""Subjects that are remembered; the oldest is forgotten first, and would be told again."""
+
+
 class Once:
-    """Says a thing when it begins to be so, and not again while it stays so."""
+    """Says a thing when it begins to be so, and not again while it stays so. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
@@ -63,6 +67,8 @@ class Once:
             self._said.pop(subject, None)
         elif self._said.get(subject) != text:
             self._said[subject] = text
+            while len(self._said) > MOST_SAID:
+                self._said.pop(next(iter(self._said)), None)
             say(text, **fields)
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gpuctl.cli.generate import walk
+from gpuctl.controllers.windows import oneshot
 from tests.cli.recorder import RecordingPool
 from tests.fakes.kube_api import KINDS, SCHEDULES, FakeApi, Server
 from tests.fakes.kube_world import NODES, node
@@ -193,8 +194,11 @@ def test_once_does_what_is_due(run: Any, lab: tuple[FakeApi, dict[str, str]]) ->
     assert "nothing is due" in quiet.err
 
 
-def test_once_leaves_a_cluster_to_the_controller_that_leads_there(run: Any, lab: tuple[FakeApi, dict[str, str]]) -> None:
+def test_once_leaves_a_cluster_to_the_controller_that_leads_there(
+    run: Any, lab: tuple[FakeApi, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     api, env = lab
+    monkeypatch.setattr(oneshot, "DURATION_S", -1.0)  # it does not wait to see whether the record changes
     spec = {"holderIdentity": "pod-1", "leaseDurationSeconds": 15}
     lease = {"kind": "Lease", "metadata": {"name": "gpuctl-window-controller"}, "spec": spec}
     api.put("/apis/coordination.k8s.io/v1/leases", lease, namespace="gpuctl-system")

@@ -18,6 +18,7 @@ IN_CLUSTER: tuple[Need, ...] = (
     Need((*READ, "patch"), resources.NODES),
     Need((*READ, "patch", "delete"), resources.PODS),
     Need(("create",), resources.PODS, "eviction"),
+    Need(("patch",), resources.PODS, "status"),  # the condition that says whose fault an end was not
     # The signal of CheckpointThenEvict goes in by exec: a WebSocket begins with a GET, newer servers ask for create as well.
     Need(("create", "get"), resources.PODS, "exec"),
     Need(READ, resources.NAMESPACES),

@@ -1,18 +1,18 @@
 """The controller of one cluster: keeps its Lease, and looks whenever something has changed or the clock says so."""
 
 import threading
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from gpuctl.base import clock
-from gpuctl.base.errors import ConflictError
+from gpuctl.base.errors import GpuctlError
 from gpuctl.controllers.lease import RETRY_S, Lease, monotonic
 from gpuctl.controllers.logs import Log, Once
 from gpuctl.controllers.windows.look import Due, Looker, Settings
 from gpuctl.controllers.windows.metrics import Metrics
-from gpuctl.controllers.windows.sources import Listed, Watched
+from gpuctl.controllers.windows.sources import Watched
+from gpuctl.controllers.windows.timekeeping import TOLERATED_SKEW_S, ServerClock
 from gpuctl.kube.api import Api
-from gpuctl.kube.errors import ApiFailure
 
 LEASE = "gpuctl-window-controller"
 REST_S = 60.0
@@ -21,8 +21,6 @@ BUSY_S = 5.0
 """The same while a switch waits for something that no watch tells: a disruption budget, a node that has to stay closed for a moment."""
 GATHER_S = 0.5
 """So long changes are gathered before a look: a switch of a thousand nodes is a thousand changes."""
-TOLERATED_SKEW_S = 2.0
-"""Differences below this are the Date header's own: it tells whole seconds."""
 STUCK_S = 180.0
 """A look that takes longer has got stuck."""
 
@@ -55,15 +53,16 @@ class Controller:
         self._stop = threading.Event()
         self._source = Watched(api, changed=self._changed.set)
         self._lease = Lease(api, namespace=election.namespace, name=election.name, identity=election.identity)
-        self._looker = Looker(api, self._source, settings, log=log, metrics=metrics, may=self._lease.held)
+        self._clock = ServerClock(api)
+        self._looker = Looker(api, self._source, settings, log=log, metrics=metrics, may=self._lease.held, now=self._clock.now)
         self._once = Once()
         self._turned = monotonic()
+        self._candidate = threading.Thread(target=self._campaign, name="lease", daemon=True)
 
     def run(self) -> None:
         """Run until :meth:`stop`; the Lease is given back at the end."""
         self._source.start()
-        candidate = threading.Thread(target=self._campaign, name="lease", daemon=True)
-        candidate.start()
+        self._candidate.start()
         try:
             while not self._stop.is_set():
                 self._turned = monotonic()
@@ -73,10 +72,11 @@ class Controller:
                     self._stop.wait(GATHER_S)
         finally:
             self._stop.set()
-            candidate.join(10)
+            self._candidate.join(10)
+            self._looker.close()
             try:
                 self._lease.release()
-            except ApiFailure as error:
+            except GpuctlError as error:
                 self._log.warning("the lease could not be given back", why=error.message)
             self._source.stop()
 
@@ -86,26 +86,27 @@ class Controller:
         self._changed.set()
 
     def alive(self) -> str | None:
-        """What is wrong with this process, None when it works: whether it still turns."""
+        """What is wrong with this process, None when it works: whether it still turns, listens and runs for the Lease."""
+        if not self._stop.is_set() and not (self._candidate.is_alive() and self._source.alive()):
+            return f"{self._cluster}: a part of it has died"
         silent = monotonic() - self._turned
         return f"{self._cluster}: stuck for {silent:.0f} s" if silent > STUCK_S + REST_S else None
 
     def ready(self) -> str | None:
-        """Why it cannot see its cluster, None when it can."""
+        """Why it does not see its cluster, None when it does."""
         error = self._source.error()
         if error is not None:
             return f"{self._cluster}: {error.message}"
         return None if self._source.synced() else f"{self._cluster}: still reading"
 
     def now(self) -> datetime:
-        """The present instant by the API server's clock, by which replicas on machines that disagree agree."""
-        skew = self._api.clock_skew()
-        self._metrics.skew.labels(self._cluster).set(skew)
-        if abs(skew) <= TOLERATED_SKEW_S:
-            self._once.changed("skew", None, self._log.warning)
-            return clock.now()
-        self._once.changed("skew", "this machine's clock is not the API server's, which counts", self._log.warning, seconds=round(skew))
-        return clock.now() + timedelta(seconds=skew)
+        """The present instant; what is odd about this machine's clock is told."""
+        found = self._clock.now()
+        self._metrics.skew.labels(self._cluster).set(self._clock.ahead)
+        odd = abs(self._clock.ahead) > TOLERATED_SKEW_S
+        text = "this machine's clock is not the API server's, which counts" if odd else None
+        self._once.changed("skew", text, self._log.warning, seconds=round(self._clock.ahead))
+        return found
 
     def _turn(self) -> float:
         """Look once, if this replica leads and sees everything; seconds until the next look at the latest."""
@@ -119,7 +120,7 @@ class Controller:
             with self._metrics.seconds.labels(self._cluster).time():
                 due = self._looker.due(now)
                 well = self._looker.carry_out(due, now)
-        except ApiFailure as error:
+        except GpuctlError as error:
             self._metrics.passes.labels(self._cluster, "failed").inc()
             self._once.changed("look", error.message, self._log.error, cause=error.cause)
             return BUSY_S
@@ -127,7 +128,7 @@ class Controller:
         self._metrics.passes.labels(self._cluster, "done" if well else "held up").inc()
         if well:
             self._metrics.last_pass.labels(self._cluster).set(clock.now().timestamp())
-        return _until_next(due, now, well=well)
+        return _until_next(due, self.now(), well=well)
 
     def _campaign(self) -> None:
         led = False
@@ -135,7 +136,7 @@ class Controller:
             try:
                 self._lease.attempt()
                 self._once.changed("lease", None, self._log.error)
-            except ApiFailure as error:
+            except GpuctlError as error:
                 self._once.changed("lease", f"the lease cannot be kept: {error.message}", self._log.error, cause=error.cause)
             leads = self._lease.held()
             self._metrics.leader.labels(self._cluster).set(int(leads))
@@ -144,33 +145,6 @@ class Controller:
                 led = leads
                 self._changed.set()
             self._stop.wait(RETRY_S)
-
-
-def once(api: Api, settings: Settings, election: Election, log: Log, *, metrics: Metrics, dry_run: bool) -> Due:
-    """Look once, and carry out what is due unless ``dry_run``.
-
-    Raises:
-        ApiFailure: the cluster cannot be read.
-        ConflictError: ``another-leads``: a controller runs, and does this anyway.
-    """
-    lease = Lease(api, namespace=election.namespace, name=election.name, identity=election.identity)
-    looker = Looker(api, Listed(api), settings, log=log, metrics=metrics, may=lease.held)
-    skew = api.clock_skew()
-    now = clock.now() + timedelta(seconds=skew if abs(skew) > TOLERATED_SKEW_S else 0)
-    due = looker.due(now)
-    if dry_run:
-        return due
-    if not lease.attempt():
-        raise ConflictError(
-            f"cannot act on {settings.cluster}: {lease.holder or 'another controller'} leads there",
-            code="another-leads",
-            hint="gpuctl controller windows --dry-run    shows what is due without acting",
-        )
-    try:
-        looker.carry_out(due, now)
-    finally:
-        lease.release()
-    return due
 
 
 def _until_next(due: Due, now: datetime, *, well: bool) -> float:

@@ -3,6 +3,7 @@
 Nothing is remembered between two looks but what saves work: the picture, the schedules as they were checked. A look may end anywhere.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -28,6 +29,9 @@ from gpuctl.policy.windows.marked import Close, End, MarkedNode, Offered, Own, R
 
 AT_A_TIME = 16
 """Nodes and gangs that are worked on at once."""
+BUDGET_S = 5.0
+"""Seconds for the steps of one kind in one look. What is left waits for the next one, so that nodes that are free already need not wait for
+the last of a thousand evictions."""
 
 
 class Settings(NamedTuple):
@@ -63,9 +67,20 @@ class Looker:
         log: is told what was done and what is held up.
         metrics: are counted.
         may: whether this process may act now.
+        now: the present instant, for what is written down while a look goes on.
     """
 
-    def __init__(self, api: Api, source: Source, settings: Settings, *, log: Log, metrics: Metrics, may: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        source: Source,
+        settings: Settings,
+        *,
+        log: Log,
+        metrics: Metrics,
+        may: Callable[[], bool],
+        now: Callable[[], datetime],
+    ) -> None:
         self._api = api
         self._source = source
         self._settings = settings
@@ -74,11 +89,16 @@ class Looker:
         self._once = Once()
         self._checked: dict[str, tuple[tuple[str, int, int], Offered]] = {}
         self._namespaces: Sequence[WatchedNamespace] = ()
-        self._nodes = NodeWriter(api, gpu_resources=settings.gpu_resources, namespaces=lambda: self._namespaces, may=may)
+        self._nodes = NodeWriter(api, gpu_resources=settings.gpu_resources, namespaces=lambda: self._namespaces, may=may, now=now)
         self._pods = PodEnder(api, may=may)
         self._queues = Queues(api, gpu_resources=settings.gpu_resources)
-        self._teller = Teller(api, cluster=settings.cluster, webhook=settings.webhook, report=log.warning)
+        self._teller = Teller(api, cluster=settings.cluster, webhook=settings.webhook, report=self._report)
         self._may = may
+
+    def close(self) -> None:
+        """Wait for signals and messages that are under way."""
+        self._pods.close()
+        self._teller.close()
 
     def due(self, now: datetime) -> Due:
         """What is due at ``now``; changes nothing.
@@ -106,7 +126,8 @@ class Looker:
         with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="steps") as several:
             for kind in (Close, Tell, Warn, End, Own, Release):
                 steps = [step for step in due.plan.steps if isinstance(step, kind)]
-                well = all(list(several.map(lambda step: self._step(step, due, now), steps))) and well
+                ends = time.monotonic() + BUDGET_S
+                well = all(list(several.map(lambda step, ends=ends: self._step(step, due, now, ends), steps))) and well
         failed = statuses.write(self._api, due.plan.standings, due.schedules, now) if self._may() else []
         self._complain("statuses", failed)
         self._metrics.standing(self._settings.cluster, due.plan.standings)
@@ -137,7 +158,12 @@ class Looker:
             self._once.changed("quotas", f"quotas are not moved: {error.message}", self._log.warning)
             return Moves()
         self._once.changed("quotas", None, self._log.warning)
-        return allotting.moves(shares, list(marked))
+        found = allotting.moves(shares, list(marked))
+        unclear = (
+            f"quotas of {', '.join(found.unclear)} are not moved: several of one team's are for the same nodes" if found.unclear else None
+        )
+        self._once.changed("unclear quotas", unclear, self._log.error)
+        return found
 
     def _move(self, moved: Sequence[allotting.Move], direction: str) -> bool:
         if not moved or not self._may():
@@ -151,9 +177,9 @@ class Looker:
                 self._log.info("quota moved", queue=share.queue, flavor=share.flavor, before=share.nominal, after=each.nominal)
         return not failed
 
-    def _step(self, step: Step, due: Due, now: datetime) -> bool:
+    def _step(self, step: Step, due: Due, now: datetime, ends: float) -> bool:
         """One step; whether it was done. What goes wrong with one must not keep the others from being done."""
-        if not self._may():
+        if not self._may() or time.monotonic() > ends:
             return False
         try:
             return self._do(step, due, now)
@@ -166,7 +192,7 @@ class Looker:
     def _do(self, step: Step, due: Due, now: datetime) -> bool:
         cluster = self._settings.cluster
         if isinstance(step, Close):
-            self._nodes.close(step, due.nodes[step.node], now=now)
+            self._nodes.close(step, due.nodes[step.node])
             self._log.info("node closed", node=step.node, next=step.next)
         elif isinstance(step, Own):
             self._nodes.own(step, due.nodes[step.node])
@@ -185,24 +211,31 @@ class Looker:
             self._metrics.told.labels(cluster).inc()
             self._log.info("job told", gang=step.end.gang, window=step.end.window, at=clock.rfc3339(step.end.at), next=step.end.next)
         elif isinstance(step, Warn):
-            return self._outcomes(self._pods.warn(step), step.signal.lower(), step.end.gang)
+            self._pods.warn(step, lambda outcome: self._outcome(outcome, step.signal.lower(), step.end.gang))
         else:
             self._teller.cut(step, now=now)
-            return self._outcomes(self._pods.end(step), step.how, step.end.gang)
+            outcomes = self._pods.end(step)
+            for each in outcomes:
+                self._outcome(each, step.how, step.end.gang)
+            return not any(each.failed for each in outcomes)
         return True
 
-    def _outcomes(self, outcomes: Sequence[Outcome], how: str, gang: str) -> bool:
-        for each in outcomes:
-            result = "failed" if each.failed else "protected" if each.protected else "done" if each.done else "gone"
-            self._metrics.ends.labels(self._settings.cluster, how, result).inc()
-            pod = f"{each.pod.namespace}/{each.pod.name}"
-            if each.failed is not None:
-                self._log.error("pod not asked to end", pod=pod, how=how, why=each.failed.message, cause=each.failed.cause)
-            elif each.protected:
-                self._once.changed(f"protected {each.pod.uid}", "a disruption budget protects the pod", self._log.info, pod=pod)
-            elif each.done:
-                self._log.info("pod asked to end", pod=pod, how=how, gang=gang)
-        return not any(each.failed for each in outcomes)
+    def _outcome(self, outcome: Outcome, how: str, gang: str) -> None:
+        """Count and tell how a pod took it."""
+        result = "failed" if outcome.failed else "protected" if outcome.protected else "done" if outcome.done else "gone"
+        self._metrics.ends.labels(self._settings.cluster, how, result).inc()
+        pod, uid = f"{outcome.pod.namespace}/{outcome.pod.name}", outcome.pod.uid
+        if outcome.failed is not None:
+            text = f"a pod could not be asked to end: {outcome.failed.message}"
+            self._once.changed(f"failed {how} {uid}", text, self._log.error, pod=pod, how=how, cause=outcome.failed.cause)
+        elif outcome.protected:
+            self._once.changed(f"protected {uid}", "a disruption budget protects the pod", self._log.info, pod=pod)
+        elif outcome.done:
+            self._log.info("pod asked to end" if how in ("evict", "delete") else "pod signalled", pod=pod, how=how, gang=gang)
+
+    def _report(self, text: str) -> None:
+        """Something that could not be told to a job or a webhook: said once, and counted by whoever reads logs."""
+        self._once.changed(f"report {text}", text, self._log.warning)
 
     def _complain(self, subject: str, failed: Sequence[ApiFailure]) -> None:
         cause = failed[0].cause if failed else None

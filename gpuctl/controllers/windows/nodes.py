@@ -36,28 +36,35 @@ class NodeWriter:
         gpu_resources: what GPUs are called there.
         namespaces: the namespaces as they are now.
         may: whether this process may act now; asked before every write.
+        now: the present instant. A node that is closed late is closed since then, not since that was decided.
     """
 
     def __init__(
-        self, api: Api, *, gpu_resources: Sequence[str], namespaces: Callable[[], Iterable[WatchedNamespace]], may: Callable[[], bool]
+        self,
+        api: Api,
+        *,
+        gpu_resources: Sequence[str],
+        namespaces: Callable[[], Iterable[WatchedNamespace]],
+        may: Callable[[], bool],
+        now: Callable[[], datetime],
     ) -> None:
         self._api = api
         self._gpu_resources = gpu_resources
         self._namespaces = namespaces
         self._may = may
+        self._now = now
 
-    def close(self, step: Close, seen: WatchedNode, *, now: datetime) -> None:
+    def close(self, step: Close, seen: WatchedNode) -> None:
         """Let nothing new start on the node.
 
         Args:
             step: what to do.
             seen: the node as it was when that was decided.
-            now: since when it is closed.
 
         Raises:
             Moved: its marks have changed.
         """
-        note = {names.CLOSING_SINCE: clock.rfc3339(now)}
+        note = {names.CLOSING_SINCE: clock.rfc3339(self._now())}
         self._patch(seen, lambda taints: [*_without(taints, names.CLOSING_TAINT), _taint(names.CLOSING_TAINT, step.next)], notes=note)
 
     def own(self, step: Own, seen: WatchedNode) -> None:

@@ -22,9 +22,16 @@ class PodMeta(Read, frozen=True, gc=False, kw_only=True):
 
 
 class WatchedSpec(HoldingSpec, frozen=True, gc=False, kw_only=True):
-    """What a pod takes of its node, and how long it takes to end."""
+    """What a pod takes of its node, how long it takes to end, and whether others come before it."""
 
+    priority: int | None = None
     termination_grace_period_seconds: int | None = None
+
+
+class WatchedPhase(Phase, frozen=True, gc=False, kw_only=True):
+    """Where a pod stands, and since when it is on its node."""
+
+    start_time: datetime | None = None
 
 
 class WatchedPod(Read, frozen=True, gc=False, kw_only=True):
@@ -32,7 +39,7 @@ class WatchedPod(Read, frozen=True, gc=False, kw_only=True):
 
     metadata: PodMeta = PodMeta()
     spec: WatchedSpec = WatchedSpec()
-    status: Phase = Phase()
+    status: WatchedPhase = WatchedPhase()
 
 
 class NodeRoom(Read, frozen=True, gc=False, kw_only=True):

@@ -57,18 +57,25 @@ def marked(found: WatchedNode, gpu_resources: Sequence[str]) -> MarkedNode:
 def pods(found: Iterable[WatchedPod], namespaces: Iterable[WatchedNamespace], gpu_resources: Sequence[str]) -> list[Holding]:
     """Pods that are bound, have not ended and hold GPUs, and the other members of their gangs; none that a window does not concern."""
     spaces = {each.metadata.name: each.metadata.labels or {} for each in namespaces}
-    bound = [pod for pod in found if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed") and not exempt(pod, spaces)]
-    every = [holding(pod, spaces.get(pod.metadata.namespace, {}), gpu_resources) for pod in bound]
+    bound = [pod for pod in found if pod.spec.node_name and pod.status.phase not in ("Succeeded", "Failed")]
+    concerned = [pod for pod in bound if not exempt(pod.metadata.namespace, spaces)]
+    every = [
+        holding(pod, spaces.get(pod.metadata.namespace, {}), gpu_resources) for pod in concerned if not _of_the_node(pod, gpu_resources)
+    ]
     held = {pod.gang for pod in every if pod.gpus}
     return [pod for pod in every if pod.gang in held]
 
 
-def exempt(pod: WatchedPod, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
-    """Whether no window concerns the pod: the platform's own, a node's own (static, of a DaemonSet)."""
+def exempt(namespace: str, namespaces: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether no window concerns the pods of a namespace. Only an administrator can say so; what a pod says of itself does not count."""
+    return namespace == SYSTEM or namespaces.get(namespace, {}).get(names.EXEMPT) == "true"
+
+
+def _of_the_node(pod: WatchedPod, gpu_resources: Sequence[str]) -> bool:
+    """Whether the pod is the node's own (static, of a DaemonSet) and holds no GPUs."""
     meta = pod.metadata
-    if meta.namespace == SYSTEM or namespaces.get(meta.namespace, {}).get(names.EXEMPT) == "true":
-        return True
-    return MIRROR in (meta.annotations or {}) or any(each.controller and each.kind == "DaemonSet" for each in meta.owner_references or ())
+    own = MIRROR in (meta.annotations or {}) or any(each.controller and each.kind == "DaemonSet" for each in meta.owner_references or ())
+    return own and not inventory.gpus_of(pod.spec, gpu_resources)
 
 
 def holding(pod: WatchedPod, namespace: Mapping[str, str], gpu_resources: Sequence[str]) -> Holding:
@@ -86,7 +93,9 @@ def holding(pod: WatchedPod, namespace: Mapping[str, str], gpu_resources: Sequen
         job=job_of(labels),
         gpus=inventory.gpus_of(pod.spec, gpu_resources),
         team=namespace.get(names.TEAM) or labels.get(names.TEAM),
-        preemptible=labels.get(names.PREEMPTIBLE) == "true",
+        preemptible=labels.get(names.PREEMPTIBLE) == "true" and (pod.spec.priority or 0) < 0,
+        started=pod.status.start_time,
+        container=next((each.name for each in pod.spec.containers or ()), ""),
         grace=_DEFAULT_GRACE_S if grace is None else grace,
         signal=wanted,
         signal_before=before,
@@ -136,11 +145,12 @@ def offered(found: WatchedSchedule, now: datetime) -> Offered:
 
 
 def instant(text: str) -> datetime | None:
-    """An instant as our annotations spell it, None for anything else."""
+    """An instant as our annotations spell it, None for anything else (no date, no time zone)."""
     try:
-        return decoding.convert(text, datetime) if text else None
+        found = decoding.convert(text, datetime) if text else None
     except msgspec.ValidationError:
         return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def _warning(text: str) -> tuple[str | None, int]:

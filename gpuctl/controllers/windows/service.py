@@ -12,12 +12,15 @@ from gpuctl.base.errors import UsageError
 from gpuctl.clusters.kubernetes.surroundings import GPU_RESOURCES
 from gpuctl.controllers import serving
 from gpuctl.controllers.logs import Format, Log
-from gpuctl.controllers.windows import controller
 from gpuctl.controllers.windows.controller import Controller, Election
-from gpuctl.controllers.windows.look import Due, Settings
+from gpuctl.controllers.windows.look import Settings
 from gpuctl.controllers.windows.metrics import Metrics
+from gpuctl.controllers.windows.oneshot import Looked, once
 from gpuctl.kube.api import Api, Timeouts, open_api
+from gpuctl.kube.errors import Forbidden, NotFound
+from gpuctl.kube.objects.meta import Object
 from gpuctl.kube.opening import IN_CLUSTER
+from gpuctl.kube.resources import NAMESPACES
 
 TIMEOUTS = Timeouts(connect=5.0, read=20.0, call=20.0, retries=1)
 """Short: whatever fails is tried again by the next look, and a leader has ten seconds to renew."""
@@ -65,20 +68,21 @@ class Service:
         self._wanted = wanted
         self._log = Log(wanted.log_format, out=log_to)
         self._metrics = Metrics()
-        self._identity = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._failed: BaseException | None = None
         contexts: Sequence[str | None] = (IN_CLUSTER,) if wanted.in_cluster else wanted.contexts or (None,)
         self._apis = [open_api(each, env=env, timeouts=TIMEOUTS, kubeconfig=wanted.kubeconfig) for each in contexts]
         self._controllers: list[Controller] = []
 
-    def look(self, *, dry_run: bool) -> list[tuple[str, Due]]:
-        """Look at every cluster once; what was due, by cluster.
+    def look(self, *, dry_run: bool) -> list[Looked]:
+        """Look at every cluster once.
 
         Raises:
             ApiFailure: a cluster cannot be read.
             ConflictError: ``another-leads``.
         """
         try:
-            return [(self._name(api), controller.once(*self._parts(api), metrics=self._metrics, dry_run=dry_run)) for api in self._apis]
+            self._distinct()
+            return [once(*self._parts(api), metrics=self._metrics, dry_run=dry_run) for api in self._apis]
         finally:
             self._close()
 
@@ -86,8 +90,10 @@ class Service:
         """Run until told to stop. ``on_stop`` is given the function that tells it.
 
         Raises:
-            UsageError: the address is taken, or is none.
+            UsageError: the address is taken, or is none; two contexts lead to one cluster.
+            BaseException: what ended a controller that should have gone on.
         """
+        self._distinct()
         self._controllers = [Controller(*self._parts(api), metrics=self._metrics) for api in self._apis]
         server = None
         if self._wanted.listen is not None:
@@ -95,7 +101,7 @@ class Service:
             server = serving.Server(where, registry=self._metrics.registry, alive=self._alive, ready=self._ready)
             self._log.info("listening", port=server.port)
         on_stop(self._stop)
-        threads = [threading.Thread(target=each.run, name="controller") for each in self._controllers]
+        threads = [threading.Thread(target=self._guarded, args=(each,), name="controller") for each in self._controllers]
         try:
             for thread in threads:
                 thread.start()
@@ -107,6 +113,31 @@ class Service:
             if server is not None:
                 server.close()
             self._close()
+        if self._failed is not None:
+            raise self._failed
+
+    def _guarded(self, one: Controller) -> None:
+        """Run a controller; its end by a fault of ours ends the process, so that whoever keeps it starts another."""
+        try:
+            one.run()
+        except BaseException as error:
+            self._failed = error
+            self._log.error("a controller has died", why=f"{type(error).__name__}: {error}")
+            self._stop()
+
+    def _distinct(self) -> None:
+        """See that no two contexts are one cluster: their controllers would fight over its nodes."""
+        if len(self._apis) < 2:
+            return
+        seen: dict[str, str] = {}
+        for api in self._apis:
+            try:
+                uid = api.get(NAMESPACES.path(name="kube-system"), Object).metadata.uid
+            except (Forbidden, NotFound):
+                uid = api.server
+            if uid in seen:
+                raise UsageError(f"contexts {seen[uid]} and {api.context} are one cluster: name one of them", code="same-cluster")
+            seen[uid] = api.context
 
     def _close(self) -> None:
         for api in self._apis:
@@ -127,7 +158,7 @@ class Service:
 
     def _parts(self, api: Api) -> tuple[Api, Settings, Election, Log]:
         settings = Settings(cluster=self._name(api), gpu_resources=self._wanted.gpu_resources, webhook=self._wanted.webhook)
-        election = Election(namespace=self._wanted.namespace, identity=self._identity)
+        election = Election(namespace=self._wanted.namespace, identity=f"{socket.gethostname()}-{secrets.token_hex(4)}")
         return api, settings, election, self._log.bound(cluster=settings.cluster)
 
 

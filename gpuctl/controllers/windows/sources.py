@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes import names
 from gpuctl.controllers.informer import Informer
 from gpuctl.controllers.windows.objects import WatchedNamespace, WatchedNode, WatchedPod, WatchedSchedule
 from gpuctl.kube.api import Api
-from gpuctl.kube.errors import ApiFailure
 from gpuctl.kube.resources import NAMESPACES, NODES, PODS
 
 BOUND = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
@@ -29,7 +29,7 @@ class Source(Protocol):
         """The cluster now.
 
         Raises:
-            ApiFailure: a part of it cannot be read.
+            GpuctlError: a part of it cannot be read.
         """
         ...
 
@@ -74,9 +74,13 @@ class Watched:
         for each in self._all:
             each.stop()
 
-    def error(self) -> ApiFailure | None:
+    def error(self) -> GpuctlError | None:
         """Why a part cannot be read, None when all can."""
         return next((each.error for each in self._all if each.error is not None), None)
+
+    def alive(self) -> bool:
+        """Whether every part of it still listens."""
+        return all(each.alive for each in self._all)
 
     def synced(self) -> bool:
         """Whether the whole cluster was read."""

@@ -1,10 +1,8 @@
 """Telling a job what its window does to it: annotations on its object and its pods, an Event, and a webhook where one is given."""
 
 import hashlib
-import threading
-import urllib.request
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,6 +10,7 @@ import msgspec
 from gpuctl.base import clock
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.surroundings import KINDS
+from gpuctl.controllers.windows.webhook import Report, Webhook
 from gpuctl.kube.api import Api
 from gpuctl.kube.errors import AlreadyExists, ApiFailure, Conflict, NotFound
 from gpuctl.kube.objects.meta import Object
@@ -19,9 +18,8 @@ from gpuctl.kube.resources import EVENTS, PODS, Resource
 from gpuctl.policy.windows.marked import End, GangEnd, Holding, Tell
 
 COMPONENT = "gpuctl-window-controller"
-WEBHOOK_S = 5.0
-_REMEMBERED = timedelta(days=2)
-Report = Callable[[str], None]
+_REMEMBERED = 20_000
+"""Messages that are known to have been sent. One that is forgotten is sent again, to the same Event."""
 
 
 class Told(NamedTuple):
@@ -33,7 +31,7 @@ class Told(NamedTuple):
 
 
 class Teller:
-    """Tells jobs.
+    """Tells jobs. What cannot be told is reported, and keeps nothing from being done: who could keep a message away would keep the nodes.
 
     Args:
         api: the cluster.
@@ -45,49 +43,65 @@ class Teller:
     def __init__(self, api: Api, *, cluster: str, webhook: str | None, report: Report) -> None:
         self._api = api
         self._cluster = cluster
-        self._webhook = webhook
         self._report = report
-        self._cut: set[tuple[str, datetime]] = set()
+        self._webhook = Webhook(webhook, report=report) if webhook is not None else None
+        self._done: dict[tuple[str, str, datetime], None] = {}
 
     def tell(self, step: Tell, *, now: datetime) -> None:
         """Say when the window ends, once for each job and each end."""
         notes = {**_window(step.end), names.WINDOW_ENDS: clock.rfc3339(step.end.at)}
-        # The pods come last: their marks say that it was done, so that a crash in between tells twice rather than never.
         self._to(step.end, step.pods, notes, Told("WindowEnds", _ends(step.end), now))
+        # The pods come last: their marks say that it was done, so that a crash in between tells twice rather than never.
+        for pod in step.pods:
+            self._annotate(PODS.path(pod.namespace, pod.name), pod.uid, notes)
 
     def cut(self, step: End, *, now: datetime) -> None:
         """Say that the window's end ends the job now, before anything of it is ended: its object must tell of it when its pods are gone."""
-        if (step.end.gang, step.end.at) in self._cut:
-            return  # a disruption budget holds it up, and it is asked again and again
         since = {names.WINDOW_CUT: clock.rfc3339(now), names.WINDOW_NEXT: step.end.next}
         self._to(step.end, step.pods, {**_window(step.end), **since}, Told("WindowCut", _cuts(step.end), now))
-        self._cut = {each for each in self._cut if each[1] > step.end.at - _REMEMBERED} | {(step.end.gang, step.end.at)}
+
+    def close(self) -> None:
+        """Wait until the webhook has got everything, or could not be reached."""
+        if self._webhook is not None:
+            self._webhook.flush()
 
     def _to(self, end: GangEnd, pods: tuple[Holding, ...], notes: Mapping[str, str], told: Told) -> None:
+        done = (end.gang, told.reason, end.at)
+        if done in self._done:
+            return  # what a disruption budget holds up is asked again and again
         roots = self._roots(pods[0])
         for kind, root in roots:
-            if any(root.metadata.annotation(key) != value for key, value in notes.items() if key != names.WINDOW_CUT):
-                self._annotate(kind.path(root.metadata.namespace, root.metadata.name), root.metadata.uid, notes)
-                self._event(kind.api_version, kind.kind, root.metadata.namespace, root.metadata.name, root.metadata.uid, end, told)
-        for pod in pods:
-            self._annotate(PODS.path(pod.namespace, pod.name), pod.uid, notes)
-            if not roots:
-                self._event("v1", "Pod", pod.namespace, pod.name, pod.uid, end, told)
+            meta = root.metadata
+            self._annotate(kind.path(meta.namespace, meta.name), meta.uid, notes)
+            self._event(kind.api_version, kind.kind, meta.namespace, meta.name, meta.uid, end, told)
+        for pod in pods if not roots else ():
+            self._event("v1", "Pod", pod.namespace, pod.name, pod.uid, end, told)
         if self._webhook is not None:
-            self._post(end, pods, told)
+            self._webhook.post(self._document(end, pods, told))
+        self._done[done] = None
+        while len(self._done) > _REMEMBERED:
+            del self._done[next(iter(self._done))]
 
     def _roots(self, pod: Holding) -> list[tuple[Resource, Object]]:
         """The objects that are the pod's job, as far as they may be seen."""
         if pod.job is None:
             return []
         job_id, _, attempt = pod.job.partition("/")
+        selector = f"{names.JOB_ID}={job_id},{names.ATTEMPT}={attempt}"
         found: list[tuple[Resource, Object]] = []
-        served = self._api.discovery()
+        try:
+            served = self._api.discovery()
+        except ApiFailure as error:
+            self._report(f"jobs cannot be told: {error.message}")
+            return []
         for kind in KINDS:
             if kind.group != "batch" and not served.has(kind):
                 continue
-            selector = f"{names.JOB_ID}={job_id},{names.ATTEMPT}={attempt}"
-            listed = self._api.list(kind.path(pod.namespace), Object, params={"labelSelector": selector})
+            try:
+                listed = self._api.list(kind.path(pod.namespace), Object, params={"labelSelector": selector})
+            except ApiFailure as error:
+                self._report(f"jobs of kind {kind.kind} cannot be told: {error.message}")
+                continue
             found += [(kind, each) for each in listed if each.metadata.annotation(names.SPEC)]
         return found
 
@@ -96,6 +110,8 @@ class Teller:
             self._api.patch(path, {"metadata": {"uid": uid, "annotations": dict(notes)}}, Object)
         except (NotFound, Conflict):
             pass  # it is gone: nobody is left to tell
+        except ApiFailure as error:
+            self._report(f"not annotated: {error.message}")
 
     def _event(self, api_version: str, kind: str, namespace: str, name: str, uid: str, end: GangEnd, told: Told) -> None:
         """One Event for each object, reason and end: its name makes a repeat the same one."""
@@ -122,7 +138,7 @@ class Teller:
         except ApiFailure as error:
             self._report(f"no event for {kind} {namespace}/{name}: {error.message}")
 
-    def _post(self, end: GangEnd, pods: tuple[Holding, ...], told: Told) -> None:
+    def _document(self, end: GangEnd, pods: tuple[Holding, ...], told: Told) -> bytes:
         document = {
             "apiVersion": "gpuctl.io/v1",
             "kind": told.reason,
@@ -135,18 +151,7 @@ class Teller:
             "team": pods[0].team,
             "pods": [f"{pod.namespace}/{pod.name}" for pod in pods],
         }
-        body = msgspec.json.encode({key: value for key, value in document.items() if value is not None})
-        # In a thread of its own: a webhook that hangs must not hold up a switch.
-        threading.Thread(target=self._send, args=(body,), name="webhook", daemon=True).start()
-
-    def _send(self, body: bytes) -> None:
-        assert self._webhook is not None
-        asked = urllib.request.Request(self._webhook, data=body, headers={"Content-Type": "application/json"}, method="POST")
-        try:
-            with urllib.request.urlopen(asked, timeout=WEBHOOK_S):
-                pass
-        except (OSError, ValueError) as error:
-            self._report(f"the webhook was not reached: {error}")
+        return msgspec.json.encode({key: value for key, value in document.items() if value is not None})
 
 
 def _window(end: GangEnd) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Which schedules are obeyed, and by which of them each node is switched.
 
 Two schedules over one node would be two owners. The older one keeps what it selects, and a later one that selects any of it is refused as
-a whole: half a pool would surprise its author more than none. One that says nonsense changes nothing: nodes that it was given stay as they
-are.
+a whole: half a pool would surprise its author more than none. Refusing one, for that or because it says nonsense, changes nothing: nodes
+that it was given stay as they are, and nobody else gets them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,4 +59,5 @@ def accept(offered: Sequence[Offered], fleet: Sequence[MarkedNode], *, cluster: 
             continue
         usable[each.name] = each.schedule
         nodes |= dict.fromkeys(chosen, each.name)
-    return Accepted(usable, nodes, refused, frozen)
+    frozen |= {node.name for node in fleet if node.schedule in refused}
+    return Accepted(usable, {name: by for name, by in nodes.items() if name not in frozen}, refused, frozen)

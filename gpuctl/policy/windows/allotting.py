@@ -4,6 +4,7 @@ A node that is being closed is nobody's, so what one team loses is gone before a
 the nodes. Only flavors with nodes that a schedule has are moved.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from gpuctl.policy.values import Frozen
@@ -43,6 +44,8 @@ class Moves(Frozen, frozen=True, kw_only=True):
 
     lower: tuple[Move, ...] = ()
     raised: tuple[Move, ...] = ()
+    unclear: tuple[str, ...] = ()
+    """Queues with shares in the same devices as another share of their team: nobody can say which of them the devices are."""
 
 
 def moves(shares: Iterable[Share], nodes: Sequence[MarkedNode]) -> Moves:
@@ -50,12 +53,21 @@ def moves(shares: Iterable[Share], nodes: Sequence[MarkedNode]) -> Moves:
     lower: list[Move] = []
     raised: list[Move] = []
     switched = [node for node in nodes if node.schedule is not None]
-    for share in shares:
-        of_flavor = [node for node in switched if share.labels.items() <= node.labels.items()]
-        if not any(node.devices.get(share.resource) for node in of_flavor):
+    every = [(share, _nodes_of(share, switched)) for share in shares]
+    claimed = Counter((node.name, share.resource, share.team) for share, own in every for node in own)
+    unclear: set[str] = set()
+    for share, of_flavor in every:
+        if any(claimed[node.name, share.resource, share.team] > 1 for node in of_flavor):
+            unclear.add(share.queue)
+            continue
+        if not of_flavor:
             continue
         owned = (node.devices.get(share.resource, 0) for node in of_flavor if node.owner == share.team and node.closing is None)
         wanted = share.base + sum(owned)
         if wanted != share.nominal:
             (lower if wanted < share.nominal else raised).append(Move(share=share, nominal=wanted))
-    return Moves(lower=tuple(lower), raised=tuple(raised))
+    return Moves(lower=tuple(lower), raised=tuple(raised), unclear=tuple(sorted(unclear)))
+
+
+def _nodes_of(share: Share, nodes: Sequence[MarkedNode]) -> list[MarkedNode]:
+    return [node for node in nodes if node.devices.get(share.resource) and share.labels.items() <= node.labels.items()]

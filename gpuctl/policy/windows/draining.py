@@ -55,22 +55,28 @@ def admits(pod: Holding, span: OwnerSpan) -> bool:
 def ending(pod: Holding, line: Timeline, *, owner: str | None, since: datetime | None) -> Ending | None:
     """When the pod's time on its node ends or ended; None when that is not in sight.
 
-    A pod that is neither the owner's nor a borrower (an administrator let it in) is left alone until the node changes hands.
+    A pod that is neither the owner's nor a borrower (an administrator let it in) is left alone until the node changes hands. One that began
+    after the end that it should have met, or whose schedule never gave the node to its owner, was not told of any: a schedule was changed
+    under it, and it gets its grace from the moment at which the node was closed.
 
     Args:
         pod: one that holds GPUs.
         line: of the node's schedule.
         owner: whose the node is by its marks, which may be behind the schedule.
-        since: when the node was closed, from which pods have their grace where a schedule was changed under them.
+        since: when the node was closed, None while it is open.
     """
     if owner == line.present.owner or admits(pod, line.present):
         return _ahead(pod, line)
     following = line.present
     for before in line.past:
         if before.owner == owner:
+            if pod.started is not None and pod.started > following.start:
+                break
             return Ending(before, following.start, following.owner)
         following = before
-    return Ending(line.present, (since or line.now) + timedelta(seconds=line.present.grace), line.present.owner, planned=False)
+    if since is None:
+        return None
+    return Ending(line.present, since + timedelta(seconds=line.present.grace), line.present.owner, planned=False)
 
 
 def _ahead(pod: Holding, line: Timeline) -> Ending | None:
@@ -79,7 +85,8 @@ def _ahead(pod: Holding, line: Timeline) -> Ending | None:
         following = line.present
         for before in line.past:
             if before.lends:
-                return Ending(before, following.start, following.owner)
+                late = pod.started is not None and pod.started > following.start
+                return None if late else Ending(before, following.start, following.owner)
             following = before
         return None
     for before, after in zip(line.spans, line.spans[1:], strict=False):

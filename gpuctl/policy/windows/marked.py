@@ -50,12 +50,14 @@ class Holding(Frozen, frozen=True, kw_only=True):
         namespace: of the pod.
         name: of the pod.
         uid: of the pod: a step is about this very one.
+        container: its first one, in which its program runs.
         node: where it runs.
         gang: what ends together with it.
         job: the id of the job of ours that it belongs to, with its attempt behind a slash; None for anybody else's pod.
         gpus: that it holds of the node; 0 for a member of a gang that needs none.
         team: whose it is, None where nobody says.
         preemptible: whether it may be stopped, and so may borrow.
+        started: since when it is there, None where that is not known.
         grace: seconds that it takes between SIGTERM and its end.
         signal: that it wants before its end, None where its window's policy decides; ``signal_before``: so many seconds before.
         told: the end of its window that it was told of, None when it was not.
@@ -66,12 +68,14 @@ class Holding(Frozen, frozen=True, kw_only=True):
     namespace: str
     name: str
     uid: str
+    container: str = ""
     node: str
     gang: str
     job: str | None = None
     gpus: int = 0
     team: str | None = None
     preemptible: bool = False
+    started: datetime | None = None
     grace: int = 30
     signal: str | None = None
     signal_before: int = 0

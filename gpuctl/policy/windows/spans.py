@@ -1,5 +1,6 @@
 """A schedule as the spans that a node carries into the scheduler."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from gpuctl.base import duration
@@ -20,15 +21,16 @@ def spans(schedule: PoolSchedule, now: datetime) -> tuple[OwnerSpan, ...]:
     return tuple(_span(each, last=each is found[-1]) for each in found)
 
 
-def history(schedule: PoolSchedule, now: datetime) -> tuple[OwnerSpan, ...]:
+def history(schedule: PoolSchedule, now: datetime, *, owners: Collection[str] = ()) -> tuple[OwnerSpan, ...]:
     """What came before ``now``, the latest first: as far back as the last change and nine days at least, 400 days at most.
 
-    The first ends at ``now`` at the latest; where the present span began earlier, the first is its own past.
+    The first ends at ``now`` at the latest; where the present span began earlier, the first is its own past. With ``owners`` it goes back
+    until each of them had the nodes.
     """
     found: list[Interval] = []
     for reach in _REACHES:
         found = list(intervals(schedule, now - reach, now))
-        if len(found) > 1:
+        if len(found) > 1 and {each.owner for each in found} >= set(owners):
             break
     return tuple(_span(each, last=False) for each in reversed(found))
 

@@ -10,14 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import msgspec
+
+from gpuctl.model.schedule import PoolSchedule
 from gpuctl.policy.values import OwnerSpan
 from gpuctl.policy.windows import accepting, draining, spans
 from gpuctl.policy.windows.accepting import Accepted
 from gpuctl.policy.windows.draining import Drained, Ending, Timeline
 from gpuctl.policy.windows.marked import Close, Holding, MarkedNode, Offered, Own, Release, Standing, Step, SwitchPlan
 
-SETTLE = timedelta(seconds=5)
-"""So long a node stays closed before it changes hands: a scheduler that has not seen the taint yet may still bind a pod."""
+SETTLE = timedelta(seconds=6)
+"""So long a node stays closed before it changes hands: a scheduler that has not seen the taint yet may still bind a pod. The mark tells
+whole seconds, so it is five at least."""
+
+EARLY = timedelta(seconds=10)
+"""A node that already is whose it will be so soon was handed over by a clock ahead of ours; it is not taken back for a moment."""
 
 _SHOWN = 3
 
@@ -44,7 +51,9 @@ def plan(
         cluster: what schedules call the cluster.
     """
     accepted = accepting.accept(offered, nodes, cluster=cluster)
-    lines = {name: Timeline(now, spans.spans(each, now), spans.history(each, now)) for name, each in accepted.schedules.items()}
+    nodes = [_known(node, now) for node in nodes]
+    owners = {name: {node.owner for node in nodes if node.schedule == name and node.owner is not None} for name in accepted.schedules}
+    lines = {name: _timeline(each, now, owners=owners[name]) for name, each in accepted.schedules.items()}
     held: dict[str, list[Holding]] = {}
     for pod in pods:
         if pod.gpus:
@@ -57,6 +66,9 @@ def plan(
         name = accepted.nodes.get(node.name)
         if name is None:
             verdicts[node.name] = _Verdict((Release(node=node.name),) if node.schedule is not None else ())
+            continue
+        if _early(node, name, lines[name]):
+            verdicts[node.name] = _Verdict()
             continue
         own = held.get(node.name, [])
         verdicts[node.name] = _node(node, name, lines[name], own)
@@ -76,6 +88,25 @@ def plan(
         wake_at=min((each for each in wakes if each is not None and each > now), default=None),
         busy=any(each.busy for each in drained) or any(each.behind is not None for each in found),
     )
+
+
+def _timeline(schedule: PoolSchedule, now: datetime, *, owners: set[str]) -> Timeline:
+    ahead = spans.spans(schedule, now)
+    return Timeline(now, ahead, spans.history(schedule, now, owners=owners - {ahead[0].owner}))
+
+
+def _known(node: MarkedNode, now: datetime) -> MarkedNode:
+    """The node without a mark that says it was closed in the future: somebody has written that by hand."""
+    since = node.closing_since
+    return msgspec.structs.replace(node, closing_since=None) if since is not None and since > now + EARLY else node
+
+
+def _early(node: MarkedNode, schedule: str, line: Timeline) -> bool:
+    following = line.following()
+    if following is None or node.schedule != schedule or node.owner == line.present.owner:
+        return False
+    after = following[1]
+    return node.owner == after.owner and after.start - line.now <= EARLY
 
 
 def _node(node: MarkedNode, schedule: str, line: Timeline, pods: Sequence[Holding]) -> _Verdict:

@@ -66,10 +66,13 @@ class Desk:
     def __init__(self, opened: Api, *, webhook: str | None = None, may: Callable[[], bool] = lambda: True) -> None:
         self.lines = io.StringIO()
         self.metrics = Metrics()
+        self.now = TEN
         log = Log("text", out=self.lines)
-        self.looker = Looker(opened, Listed(opened), Settings("lab", webhook=webhook), log=log, metrics=self.metrics, may=may)
+        settings = Settings("lab", webhook=webhook)
+        self.looker = Looker(opened, Listed(opened), settings, log=log, metrics=self.metrics, may=may, now=lambda: self.now)
 
     def look(self, now: datetime) -> Due:
+        self.now = now
         due = self.looker.due(now)
         self.looker.carry_out(due, now)
         return due
@@ -78,7 +81,7 @@ class Desk:
         """Look until a hand-over that only has to wait is done; the instant of the last look."""
         for _ in range(3):
             self.look(now)
-            now += timedelta(seconds=6)
+            now += timedelta(seconds=7)
         return now
 
 

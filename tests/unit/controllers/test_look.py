@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -25,6 +26,13 @@ MINUTE = timedelta(minutes=1)
 
 def changed(api: FakeApi, since: int) -> list[tuple[str, str]]:
     return [(method, path.partition("?")[0]) for method, path in api.requests[since:] if method != "GET"]
+
+
+def until(what: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
 
 
 def put_pod(api: FakeApi, body: dict[str, Any], *, namespace: str = "team-a") -> dict[str, Any]:
@@ -111,11 +119,52 @@ def test_a_pod_of_the_platform_is_never_touched(api: FakeApi, desk: Desk) -> Non
     put_pod(api, pod("probe"), namespace="ops")
     put_pod(api, pod("plugin"), namespace="kube-system")
     daemon = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "1", "controller": True}
-    put_pod(api, pod("agent", ownerReferences=[daemon]))
-    put_pod(api, pod("static", annotations={"kubernetes.io/config.mirror": "x"}))
+    put_pod(api, pod("agent", gpus=0, ownerReferences=[daemon]))
+    put_pod(api, pod("static", gpus=0, annotations={"kubernetes.io/config.mirror": "x"}))
     desk.settle(SIX)
     assert len(pods(api)) == 4
     assert marks(api, "n0")[0] == "platform"
+
+
+def test_nobody_keeps_gpus_by_what_a_pod_says_of_itself(api: FakeApi, desk: Desk) -> None:
+    api.put(SCHEDULES_PATH, pool_schedule())
+    daemon = {"apiVersion": "nobody.example/v1", "kind": "DaemonSet", "name": "d", "uid": "1", "controller": True}
+    owned(api, "n0", "team-a", closing="platform", since=SIX - 30 * MINUTE)
+    owned(api, "n1", "team-a", closing="platform", since=SIX - 30 * MINUTE)
+    owned(api, "n2", "team-a", closing="platform", since=SIX - 30 * MINUTE)
+    put_pod(api, pod("sly", ownerReferences=[daemon]))
+    put_pod(api, pod("mirror", "n1", annotations={"kubernetes.io/config.mirror": "x"}))
+    put_pod(api, pod("guest", "n2", labels={"gpuctl.io/preemptible": "true"}))  # its priority is everybody's
+    desk.look(SIX)
+    assert pods(api) == []
+
+
+@pytest.mark.parametrize("status", [403, 422, 500])
+def test_who_cannot_be_told_is_ended_all_the_same(api: FakeApi, desk: Desk, status: int) -> None:
+    api.put(SCHEDULES_PATH, pool_schedule())
+    owned(api, "n0", "team-a", closing="platform", since=SIX - 30 * MINUTE)
+    put_pod(api, pod("p", labels={"gpuctl.io/job-id": "abc"}))
+
+    def trouble(method: str, path: str) -> None:
+        told = method == "PATCH" and path.startswith(PODS.replace("/pods", "/namespaces")) and "eviction" not in path
+        if told or "pytorchjobs" in path or (method == "POST" and "/events" in path):
+            raise Refusal(status, "Invalid", "metadata.annotations: Too long: may not be more than 262144 bytes")
+
+    api.trouble = trouble
+    desk.look(SIX)
+    assert pods(api) == []
+    assert "cannot be told" in desk.lines.getvalue()
+
+
+def test_an_end_at_the_instant_says_whose_fault_it_was_not(api: FakeApi, desk: Desk) -> None:
+    api.put(SCHEDULES_PATH, pool_schedule())
+    owned(api, "n0", "team-a", closing="platform", since=SIX - 30 * MINUTE)
+    put_pod(api, pod("p"))
+    api.deleting = lambda *_: False
+    desk.look(SIX)
+    (found,) = api.all(PODS)
+    (condition,) = found["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"]) == ("DisruptionTarget", "True", "WindowEnded")
 
 
 def test_a_pod_that_came_unheard_keeps_the_node_where_it_is(api: FakeApi, desk: Desk) -> None:
@@ -244,10 +293,10 @@ def test_a_webhook_gets_what_jobs_are_told(api: FakeApi, opened: Api, posted: tu
     api.put(SCHEDULES_PATH, pool_schedule())
     owned(api, "n0", "team-a")
     put_pod(api, pod("p"))
-    Desk(opened, webhook=url).look(SIX - 40 * MINUTE)
-    for each in threading.enumerate():
-        if each.name == "webhook":
-            each.join(5)
+    desk = Desk(opened, webhook=url)
+    desk.look(SIX - 40 * MINUTE)
+    desk.look(SIX - 39 * MINUTE)
+    desk.looker.close()
     (body,) = bodies
     assert body["kind"] == "WindowEnds"
     assert body["cluster"] == "lab"
@@ -261,9 +310,7 @@ def test_a_webhook_that_is_not_there_holds_up_nothing(api: FakeApi, opened: Api)
     put_pod(api, pod("p"))
     desk = Desk(opened, webhook="http://127.0.0.1:9/")
     desk.look(SIX - 40 * MINUTE)
-    for each in threading.enumerate():
-        if each.name == "webhook":
-            each.join(5)
+    desk.looker.close()
     assert "the webhook was not reached" in desk.lines.getvalue()
     (event,) = api.all(EVENTS)
     assert event["involvedObject"]["kind"] == "Pod"
@@ -286,9 +333,12 @@ def test_a_signal_reaches_the_first_process_once(api: FakeApi, desk: Desk, tmp_p
         monkeypatch.setattr(ending, "exec_", made.start)
         desk.look(SIX - 5 * MINUTE)
         assert first.wait(30) == 7
-    told = {name: (list(argv), more["namespace"]) for name, argv, more in made.asked}
-    assert told == {name: (["/bin/sh", "-c", "kill -s USR1 1"], "team-a") for name in ("p", "odd")}
+        until(lambda: desk.lines.getvalue().count("pod signalled") == 2)
+    told = {name: (list(argv), more) for name, argv, more in made.asked}
+    where = {"namespace": "team-a", "container": "main"}
+    assert told == {name: (["/bin/sh", "-c", "kill -s USR1 1"], where) for name in ("p", "odd")}
     desk.look(SIX - 4 * MINUTE)
     assert len(made.asked) == 2
     desk.look(SIX - MINUTE)
+    desk.looker.close()
     assert made.asked[-1][:2] == ("own", ["/bin/sh", "-c", "kill -s USR2 1"])

@@ -62,7 +62,7 @@ def test_quota_moves_with_the_nodes_the_lower_one_first(api: FakeApi, desk: Desk
 
 
 def test_nothing_rises_while_something_could_not_sink(api: FakeApi, desk: Desk) -> None:
-    kueue(api, a=queue("a", "team-a", h100=99), b=queue("b", "team-a", h100=0))
+    kueue(api, a=queue("a", "platform", h100=99), b=queue("b", "team-a", h100=0))
 
     def trouble(method: str, path: str) -> None:
         if method == "PATCH" and path.startswith(f"{QUEUES}/a"):
@@ -74,7 +74,14 @@ def test_nothing_rises_while_something_could_not_sink(api: FakeApi, desk: Desk) 
     assert "clusterqueues a" in desk.lines.getvalue()
     api.trouble = None
     desk.look(TEN)
-    assert (nominal(api, "a"), nominal(api, "b")) == (24, 24)
+    assert (nominal(api, "a"), nominal(api, "b")) == (0, 24)
+
+
+def test_two_queues_of_one_team_over_the_same_nodes_are_let_be(api: FakeApi, desk: Desk) -> None:
+    kueue(api, a=queue("a", "team-a", h100=3), b=queue("b", "team-a", h100=4))
+    desk.look(TEN)
+    assert (nominal(api, "a"), nominal(api, "b")) == (3, 4)
+    assert "quotas of a, b are not moved" in desk.lines.getvalue()
 
 
 def test_queues_that_may_not_be_read_keep_no_node_from_its_owner(api: FakeApi, desk: Desk) -> None:
@@ -91,8 +98,8 @@ def test_queues_that_may_not_be_read_keep_no_node_from_its_owner(api: FakeApi, d
     assert desk.lines.getvalue().count("quotas are not moved") == 1
 
 
-def node(owner: str | None, *, closing: str | None = None, schedule: str | None = "pool") -> MarkedNode:
-    return MarkedNode(name="n", labels={"gpu": "h100"}, devices={"g": 8}, owner=owner, closing=closing, schedule=schedule)
+def node(owner: str | None, *, name: str = "n", closing: str | None = None, schedule: str | None = "pool") -> MarkedNode:
+    return MarkedNode(name=name, labels={"gpu": "h100"}, devices={"g": 8}, owner=owner, closing=closing, schedule=schedule)
 
 
 def share(team: str, nominal: int, *, base: int = 0, labels: dict[str, str] | None = None) -> Share:
@@ -100,7 +107,7 @@ def share(team: str, nominal: int, *, base: int = 0, labels: dict[str, str] | No
 
 
 def test_a_closing_node_is_nobodys() -> None:
-    found = moves([share("a", 16), share("b", 0)], [node("a"), node("a", closing="b")])
+    found = moves([share("a", 16), share("b", 0)], [node("a"), node("a", name="m", closing="b")])
     assert [(each.share.queue, each.nominal) for each in found.lower] == [("a", 8)]
     assert found.raised == ()
 

@@ -189,11 +189,42 @@ def test_what_an_administrator_let_in_is_left_alone_until_the_node_changes_hands
 def test_a_changed_schedule_gives_pods_their_grace() -> None:
     world = World([offer(schedule())], {"n1": owned("team-x")}, {"p": pod("p", "team-x")})
     now = TEN
-    assert kinds(world.look(now).steps) == ["Close", "Tell", "End:evict"]
+    assert kinds(world.look(now).steps) == ["Close"]
+    assert kinds(world.look(now).steps) == ["Tell", "End:evict"]
     world.protected = {"p"}
     world.pods["p"] = pod("p", "team-x")
     assert "End:delete" not in kinds(world.look(now + timedelta(minutes=9)).steps)
     assert "End:delete" in kinds(world.look(now + timedelta(minutes=10)).steps)
+
+
+def test_a_window_that_is_taken_back_does_not_end_pods_by_yesterdays_end() -> None:
+    late = Window(name="night", owner="team-a", start="30 23 * * *", end="0 6 * * *")
+    now = TEN + timedelta(hours=1)
+    world = World([offer(schedule(late))], {"n1": owned("team-a")}, {"p": pod("p", "team-a", started=now - timedelta(minutes=50))})
+    assert kinds(world.look(now).steps) == ["Close"]
+    (_, end) = world.look(now).steps
+    assert isinstance(end, End)
+    assert (end.how, end.end.at) == ("evict", now + timedelta(minutes=10))
+
+
+def test_a_node_that_a_faster_clock_handed_over_is_not_taken_back() -> None:
+    world = World([offer(schedule(night()))], {"n1": owned("team-a")}, {"p": pod("p", "team-a", started=at(TEN, seconds=1))})
+    assert steps(world, at(TEN, seconds=3)) == ()
+    assert kinds(steps(world, at(TEN, minutes=5))) == ["Close"]
+
+
+def test_never_is_never_however_long_ago_the_window_ended() -> None:
+    monthly = Window(name="big", owner="team-a", start="0 0 1 * *", duration="7d", priority=9, drain=Drain(policy="Never"))
+    daily = Window(name="day", owner="team-b", start="0 8 * * *", end="0 20 * * *")
+    world = World([offer(schedule(monthly, daily))], {"n1": owned("team-a", closing="team-b")}, {"p": pod("p", "team-a", told=SIX)})
+    for day in (9, 12, 18, 25):
+        found = world.look(datetime(2026, 3, day, 12, tzinfo=UTC))
+        assert not any(isinstance(each, End) for each in found.steps), day
+
+
+def test_a_mark_that_was_written_by_hand_closes_the_node_anew() -> None:
+    world = World([offer(schedule(night()))], {"n1": owned("platform", closing="team-a", closing_since=datetime(9999, 12, 31, tzinfo=UTC))})
+    assert kinds(steps(world, TEN + timedelta(hours=1))) == ["Close"]
 
 
 def test_borrowers_go_when_lending_ends_and_the_owner_stays() -> None:
@@ -218,6 +249,16 @@ def test_two_schedules_over_a_node_refuse_the_later_one() -> None:
     other, pool = found.standings
     assert (other.accepted, other.reason, other.message) == (False, "Overlaps", "selects nodes of pool: n1")
     assert pool.accepted
+
+
+def test_an_overlap_leaves_every_node_where_it_is() -> None:
+    older = offer(schedule(night(), pool=NodePool(node_selector={"a": "1"})))
+    younger = offer(schedule(name="other", pool=NodePool(node_selector={"b": "1"})), created=CREATED + timedelta(days=1))
+    both = owned("platform", "n1", schedule="other", labels={"a": "1", "b": "1"})
+    rest = owned("platform", "n2", schedule="other", labels={"b": "1"})
+    found = plan([older, younger], [both, rest], [], TEN + timedelta(hours=1))
+    assert found.steps == ()
+    assert not found.standings[0].accepted
 
 
 def test_nonsense_changes_nothing_and_no_schedule_at_all_releases() -> None:
@@ -307,16 +348,15 @@ def test_crashes_at_any_step_never_give_two_owners_or_a_lost_node(one: PoolSched
 @given(one=schedules())
 def test_looked_at_often_every_change_is_made_once(one: PoolSchedule) -> None:
     world = World([offer(one)], {"n1": node()})
-    now, end = TEN, TEN + timedelta(days=1)
-    world.look(now)
-    now += timedelta(minutes=1)
-    world.look(now)  # adopted
-    assert world.nodes["n1"].owner == owners.owner_at(one, now)
+    world.look(TEN)
+    begin = TEN + timedelta(minutes=1)
+    world.look(begin)  # adopted
+    assert world.nodes["n1"].owner == owners.owner_at(one, begin)
     world.owners.clear()
-    begin = now
-    while now < end:
-        now += timedelta(minutes=5)
-        world.look(now)
+    end = begin + timedelta(days=1)
+    for number in range(1, 24 * 12 + 1):
+        world.look(begin + number * timedelta(minutes=5))
+    world.look(end + SETTLE)
     changes = [after for before, after in pairwise(owners.intervals(one, begin, end)) if before.owner != after.owner]
     assert [owner for *_, owner in world.owners] == [each.owner for each in changes]
     assert all(moment - each.start <= timedelta(minutes=10) for (moment, *_), each in zip(world.owners, changes, strict=True))

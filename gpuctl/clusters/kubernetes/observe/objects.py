@@ -28,6 +28,7 @@ class Requests(Read, frozen=True, gc=False, kw_only=True):
 class HoldingContainer(Read, frozen=True, gc=False, kw_only=True):
     """A container as far as it takes something of a node; ``restart_policy`` is ``Always`` for a sidecar."""
 
+    name: str = ""
     resources: Requests | None = None
     restart_policy: str = ""
 
