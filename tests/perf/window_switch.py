@@ -105,7 +105,7 @@ def _fill(api: Api) -> None:
         api.create(NODES.path(), body, Object)
         api.patch(NODES.path(name=name, sub="status"), {"status": {"capacity": room, "allocatable": room}}, Object)
         container = {"name": "main", "image": "none", "resources": {"limits": {"nvidia.com/gpu": 8}}}
-        spec = {"nodeName": name, "containers": [container], "terminationGracePeriodSeconds": 5}
+        spec = {"nodeName": name, "containers": [container], "terminationGracePeriodSeconds": 30}
         api.create(PODS.path("team-a"), {"kind": "Pod", "metadata": {"name": name}, "spec": spec}, Object)
 
     with ThreadPoolExecutor(16) as several:
