@@ -69,19 +69,35 @@ def nodes(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[list[
             pass
 
 
-def schedule(api: Api, nodes: list[str], *, seconds: int, **drain: str) -> datetime:
-    """Team-a owns the nodes for so many seconds from now on, then the platform; the instant of the change."""
+def schedule(api: Api, nodes: list[str]) -> None:
+    """Team-a owns the nodes for hours, then the platform."""
     name = nodes[0].rpartition("-")[0]
-    now = datetime.now(timezone.utc)
-    start = now.replace(second=0, microsecond=0) - timedelta(minutes=1)
-    length = int((now - start).total_seconds()) + seconds
-    given = {"notify": "30s", "lead": "15s", "grace": "5s", **drain}
-    window = {"name": "now", "owner": "team-a", "start": f"{start.minute} {start.hour} * * *", "duration": f"{length}s", "drain": given}
-    spec = {"pool": {"nodeSelector": {"windows": name}}, "timeZone": "UTC", "defaultOwner": "platform", "windows": [window]}
-    api.create(
-        SCHEDULES.path(), {"apiVersion": SCHEDULES.api_version, "kind": "PoolSchedule", "metadata": {"name": name}, "spec": spec}, Object
-    )
-    return start + timedelta(seconds=length)
+    body = {
+        "apiVersion": SCHEDULES.api_version,
+        "kind": "PoolSchedule",
+        "metadata": {"name": name},
+        "spec": _spec(name, _began(), 5 * 3600),
+    }
+    api.create(SCHEDULES.path(), body, Object)
+
+
+def ends_in(api: Api, nodes: list[str], *, seconds: int) -> datetime:
+    """Let the window end in so many seconds; the instant. A slow machine must not make it end before the test is there."""
+    name = nodes[0].rpartition("-")[0]
+    began = _began()
+    length = max(60, int((datetime.now(timezone.utc) - began).total_seconds()) + seconds)
+    api.patch(SCHEDULES.path(name=name), {"spec": _spec(name, began, length)}, Object)
+    return began + timedelta(seconds=length)
+
+
+def _began() -> datetime:
+    return datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
+
+
+def _spec(name: str, began: datetime, length: int) -> dict[str, Any]:
+    drain = {"notify": "30s", "lead": "15s", "grace": "5s"}
+    window = {"name": "now", "owner": "team-a", "start": f"0 {began.hour} * * *", "duration": f"{length}s", "drain": drain}
+    return {"pool": {"nodeSelector": {"windows": name}}, "timeZone": "UTC", "defaultOwner": "platform", "windows": [window]}
 
 
 def pod(api: Api, name: str, team: str, node: str | None = None, **labels: str) -> None:
@@ -159,11 +175,12 @@ def test_a_window_ends_and_a_disruption_budget_holds_until_the_instant(plane: Co
         BUDGETS.path("team-a"), {"apiVersion": "policy/v1", "kind": BUDGETS.kind, "metadata": {"name": "keep"}, "spec": budget}, Object
     )
     with Watcher(api, nodes) as seen, controller(plane, tmp_path / "log"):
-        ends = schedule(api, nodes, seconds=45)
+        schedule(api, nodes)
         until(lambda: owners(api, nodes) == {"team-a"}, "the nodes are team-a's")
         pod(api, "kept", "team-a", nodes[0], keep="me")
         pod(api, "plain", "team-a", nodes[1])
         until(lambda: phase(api, "team-a", "kept") == phase(api, "team-a", "plain") == "Running", "both run")
+        ends = ends_in(api, nodes, seconds=35)
         pod(api, "next", "platform", nodes[0])
         until(lambda: phase(api, "team-a", "plain") in ("Ending", ""), "what nothing protects is evicted")
         assert datetime.now(timezone.utc) < ends
@@ -189,8 +206,9 @@ def test_two_replicas_one_stopped_and_resumed_act_once(plane: ControlPlane, node
     with Watcher(api, nodes) as seen, controller(plane, logs[0]) as one:
         until(lambda: "leads now" in logs[0].read_text(), "the first one leads")
         with controller(plane, logs[1]):
-            ends = schedule(api, nodes, seconds=30)
+            schedule(api, nodes)
             until(lambda: owners(api, nodes) == {"team-a"}, "the nodes are team-a's")
+            ends = ends_in(api, nodes, seconds=25)
             one.send_signal(signal.SIGSTOP)
             pod(api, "job", "team-a", nodes[0])
             until(lambda: "leads now" in logs[1].read_text(), "the second one follows")
@@ -217,9 +235,11 @@ def test_killed_after_everything_it_does_it_gets_there(plane: ControlPlane, node
 
     with Watcher(api, nodes) as seen:
         with controller(plane, log):
-            ends = schedule(api, nodes, seconds=25)
+            schedule(api, nodes)
             until(lambda: owners(api, nodes) == {"team-a"}, "the nodes are team-a's")
             pod(api, "again", "team-a", nodes[0])
+            until(lambda: phase(api, "team-a", "again") == "Running", "it runs")
+            ends = ends_in(api, nodes, seconds=20)
         kills = 0
         while owners(api, nodes) != {"platform"}:
             assert datetime.now(timezone.utc) < ends + timedelta(seconds=PATIENCE_S), log.read_text()
