@@ -8,7 +8,7 @@ from typing import TextIO
 
 import msgspec
 
-from gpuctl.base.errors import UsageError
+from gpuctl.base.errors import GpuctlError, UsageError
 from gpuctl.clusters.kubernetes.surroundings import GPU_RESOURCES
 from gpuctl.controllers import serving
 from gpuctl.controllers.logs import Format, Log
@@ -17,7 +17,6 @@ from gpuctl.controllers.windows.look import Settings
 from gpuctl.controllers.windows.metrics import Metrics
 from gpuctl.controllers.windows.oneshot import Looked, once
 from gpuctl.kube.api import Api, Timeouts, open_api
-from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.meta import Object
 from gpuctl.kube.opening import IN_CLUSTER
 from gpuctl.kube.resources import NAMESPACES
@@ -133,7 +132,7 @@ class Service:
         for api in self._apis:
             try:
                 uid = api.get(NAMESPACES.path(name="kube-system"), Object).metadata.uid
-            except (Forbidden, NotFound):
+            except GpuctlError:  # not to be seen, or away now: the others must not wait for it
                 uid = api.server
             if uid in seen:
                 raise UsageError(f"contexts {seen[uid]} and {api.context} are one cluster: name one of them", code="same-cluster")
