@@ -112,8 +112,8 @@ VERB = Noun(
         "windows": Verb(
             run=controlling.windows,
             examples=(
-                "gpuctl controller windows --context res-a --dry-run    what is due now; changes nothing",
-                "gpuctl controller windows --context res-a              switch its nodes until stopped",
+                "gpuctl controller windows --context res-a --dry-run   what is due now",
+                "gpuctl controller windows --context res-a             switch its nodes",
             ),
         ),
         "crds": Verb(run=crds, examples=("gpuctl controller crds | kubectl apply --server-side -f -",)),
