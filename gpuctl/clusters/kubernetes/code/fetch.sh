@@ -5,22 +5,25 @@
 set -u
 
 limited() { # SECONDS COMMAND...: its status, and $late set when it was ended because it took longer
-  seconds=$1 late=
+  ends=$(($(date +%s) + $1)) late=
   shift
   rm -f "$base/work/late"
   "$@" </dev/null &
   working=$!
+  # It ends by itself when there is nothing left to watch: a shell that has just been forked may lose a signal that would end it.
   (
-    trap 'kill "$nap" 2>/dev/null; exit 0' TERM
-    sleep "$seconds" &
-    nap=$!
-    wait "$nap" && : >"$base/work/late" && kill "$working"
+    while kill -0 "$working"; do
+      [ "$(date +%s)" -lt "$ends" ] || {
+        : >"$base/work/late"
+        kill "$working"
+        break
+      }
+      sleep 1
+    done
   ) >/dev/null 2>&1 &
-  watch=$!
-  trap 'kill "$working" "$watch" 2>/dev/null; exit 143' TERM
+  trap 'kill "$working" 2>/dev/null; exit 143' TERM
   wait "$working"
   ended=$?
-  kill "$watch" 2>/dev/null
   [ ! -e "$base/work/late" ] || late=1
   return "$ended"
 }
