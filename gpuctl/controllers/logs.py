@@ -1,6 +1,7 @@
 """Logs of what runs unattended: one line for each event, for people or as JSON, with the same fields."""
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Literal, TextIO
 
@@ -59,17 +60,21 @@ class Once:
     """Says a thing when it begins to be so, and not again while it stays so. Safe to use from several threads."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._said: dict[str, str] = {}
 
     def changed(self, subject: str, text: str | None, say: Callable[..., None], **fields: object) -> None:
         """Say ``text`` of ``subject``, with ``fields``, if it is news; None: there is nothing to say any more."""
-        if text is None:
-            self._said.pop(subject, None)
-        elif self._said.get(subject) != text:
+        with self._lock:
+            if text is None:
+                self._said.pop(subject, None)
+                return
+            if self._said.get(subject) == text:
+                return
             self._said[subject] = text
             while len(self._said) > MOST_SAID:
-                self._said.pop(next(iter(self._said)), None)
-            say(text, **fields)
+                del self._said[next(iter(self._said))]
+        say(text, **fields)
 
 
 def _word(value: object) -> str:

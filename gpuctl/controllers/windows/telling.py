@@ -1,6 +1,7 @@
 """Telling a job what its window does to it: annotations on its object and its pods, an Event, and a webhook where one is given."""
 
 import hashlib
+import threading
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ class Teller:
         self._cluster = cluster
         self._report = report
         self._webhook = Webhook(webhook, report=report) if webhook is not None else None
+        self._lock = threading.Lock()
         self._done: dict[tuple[str, str, datetime], None] = {}
 
     def tell(self, step: Tell, *, now: datetime) -> None:
@@ -58,17 +60,21 @@ class Teller:
     def cut(self, step: End, *, now: datetime) -> None:
         """Say that the window's end ends the job now, before anything of it is ended: its object must tell of it when its pods are gone."""
         since = {names.WINDOW_CUT: clock.rfc3339(now), names.WINDOW_NEXT: step.end.next}
-        self._to(step.end, step.pods, {**_window(step.end), **since}, Told("WindowCut", _cuts(step.end), now))
+        notes = {**_window(step.end), **since}
+        if self._to(step.end, step.pods, notes, Told("WindowCut", _cuts(step.end), now)):
+            for pod in step.pods if step.pods[0].job is not None else ():
+                self._annotate(PODS.path(pod.namespace, pod.name), pod.uid, notes)  # tasks of an array are told apart by their pods
 
     def close(self) -> None:
         """Wait until the webhook has got everything, or could not be reached."""
         if self._webhook is not None:
             self._webhook.flush()
 
-    def _to(self, end: GangEnd, pods: tuple[Holding, ...], notes: Mapping[str, str], told: Told) -> None:
+    def _to(self, end: GangEnd, pods: tuple[Holding, ...], notes: Mapping[str, str], told: Told) -> bool:
+        """Tell the job's object and the webhook; False where that was done: what a disruption budget holds up is asked again and again."""
         done = (end.gang, told.reason, end.at)
         if done in self._done:
-            return  # what a disruption budget holds up is asked again and again
+            return False
         roots = self._roots(pods[0])
         for kind, root in roots:
             meta = root.metadata
@@ -78,9 +84,11 @@ class Teller:
             self._event("v1", "Pod", pod.namespace, pod.name, pod.uid, end, told)
         if self._webhook is not None:
             self._webhook.post(self._document(end, pods, told))
-        self._done[done] = None
-        while len(self._done) > _REMEMBERED:
-            del self._done[next(iter(self._done))]
+        with self._lock:
+            self._done[done] = None
+            while len(self._done) > _REMEMBERED:
+                del self._done[next(iter(self._done))]
+        return True
 
     def _roots(self, pod: Holding) -> list[tuple[Resource, Object]]:
         """The objects that are the pod's job, as far as they may be seen."""

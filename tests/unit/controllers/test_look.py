@@ -99,8 +99,12 @@ def test_a_job_is_told_evicted_and_at_last_deleted(api: FakeApi, desk: Desk) -> 
         "window-cut": "2026-03-04T05:59:30Z",
         "window-next-owner": "platform",
     }
+    (left,) = api.all(PODS)
+    assert left["metadata"]["annotations"]["gpuctl.io/window-cut"] == "2026-03-04T05:59:30Z"
+    before = len(api.requests)
     desk.look(SIX - timedelta(seconds=10))
     assert pods(api) == ["train-0"]
+    assert [path.rpartition("/")[2].partition("?")[0] for _, path in changed(api, before)] == ["eviction"]
     assert desk.lines.getvalue().count("a disruption budget protects the pod") == 1
     desk.look(SIX)
     assert pods(api) == []
