@@ -1,6 +1,9 @@
 """``gpuctl controller``: manifests in YAML and JSON, and what is refused."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,13 +233,10 @@ def test_what_does_not_go_together_is_told(run: Any, lab: tuple[FakeApi, dict[st
     assert lab[0].all("/apis/coordination.k8s.io/v1/leases") == []
 
 
-def test_without_the_extra_the_way_to_it_is_told(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    for name in [each for each in sys.modules if each.startswith(("gpuctl.controllers", "prometheus_client"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    outcome = run(RecordingPool(), "controller", "windows", "--dry-run")
-    assert outcome.code == 2
-    assert "error[extra-missing]" in outcome.err
-    assert "gpuctl-cli[controllers]" in outcome.err
+def test_without_the_extra_the_way_to_it_is_told(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['prometheus_client'] = None; from gpuctl.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "controller", "windows", "--dry-run"]
+    done = subprocess.run(command, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error[extra-missing]" in done.stderr
+    assert "gpuctl-cli[controllers]" in done.stderr

@@ -13,6 +13,7 @@ import pytest
 
 from gpuctl.base import clock
 from gpuctl.base.errors import AuthError, UsageError
+from gpuctl.controllers import informer
 from gpuctl.controllers.informer import Informer
 from gpuctl.controllers.logs import Log
 from gpuctl.controllers.windows import controller as running
@@ -61,7 +62,7 @@ def test_the_clock_follows_the_servers_and_never_goes_back(monkeypatch: pytest.M
 
 
 def test_ears_outlive_credentials_that_cannot_be_had(api: FakeApi, opened: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuctl.controllers.informer.REFUSED_WAIT_S", 0.05)
+    monkeypatch.setattr(informer, "REFUSED_WAIT_S", 0.05)
     watch, failing = opened.watch, [True]
 
     def troubled(*args: Any, **more: Any) -> Iterator[Any]:

@@ -147,6 +147,12 @@ children() { # pids whose parent is $1
 
 has_rank() { tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -q '^LOCAL_RANK='; }
 
+stands_still() { # PID: whether it is stopped, or gone
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+  case ${line##*) } in T* | t* | Z*) return 0 ;; esac
+  return 1
+}
+
 end_tree() { # SIGNAL PID: to a program; to a shell and what it runs, for a shell tells its children nothing
   if ! is_shell "$2"; then
     kill -s "$1" "$2" 2>/dev/null
@@ -154,6 +160,8 @@ end_tree() { # SIGNAL PID: to a program; to a shell and what it runs, for a shel
   fi
   # Stopped meanwhile, so that it neither starts another child nor goes on to its next command when the present one dies.
   kill -s STOP "$2" 2>/dev/null
+  looks=0 # it may be starting a child at this very moment
+  until stands_still "$2" || [ "$looks" -ge 1000 ]; do looks=$((looks + 1)); done
   for below in $(children "$2"); do (end_tree "$1" "$below"); done
   kill -s "$1" "$2" 2>/dev/null
   kill -s CONT "$2" 2>/dev/null
