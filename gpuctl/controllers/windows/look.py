@@ -116,9 +116,10 @@ class Looker:
         return Due(plan, self._moves(marked), nodes, schedules)
 
     def carry_out(self, due: Due, now: datetime) -> bool:
-        """Do it: quotas that sink, then nodes and pods, then quotas that rise; whether nothing stood in the way.
+        """Do it: quotas that sink, quotas that rise, then nodes and pods; whether nothing stood in the way.
 
-        Steps of one kind are done at once, in the order of the plan: a pod is told before it is ended, and ended before its node goes.
+        A quota rises for nodes whose marks are there already, so what this look hands over counts in the next one. Steps of one kind are
+        done at once, in the order of the plan: a pod is told before it is ended, and ended before its node goes.
         """
         well = self._move(due.moves.lower, "lower")
         if well and self._may():
@@ -134,8 +135,9 @@ class Looker:
         for each in due.plan.standings:
             refused = None if each.accepted else f"schedule {each.name} is not obeyed: {each.message}"
             self._once.changed(f"schedule {each.name}", refused, self._log.error)
-            for node, text in each.behind.items():
-                self._once.changed(f"behind {node}", f"node not {each.owner}'s yet: {text}", self._log.info, node=node, schedule=each.name)
+            for node in each.nodes:
+                text = f"node not {each.owner}'s yet: {each.behind[node]}" if node in each.behind else None
+                self._once.changed(f"behind {node}", text, self._log.info, node=node, schedule=each.name)
         return well and not failed
 
     def _offered(self, picture: Picture, now: datetime) -> list[Offered]:

@@ -62,6 +62,10 @@ def test_nodes_go_from_team_to_team_and_foreign_marks_stay(api: FakeApi, desk: D
     assert changed(api, before) == []
     desk.settle(SIX)
     assert {marks(api, name)[0] for name in ("n0", "n1", "n2")} == {"platform"}
+    told = desk.lines.getvalue()
+    assert told.count("not team-a's yet: is being closed") == told.count("not platform's yet: is being closed") == 3
+    desk.settle(TEN + timedelta(days=1))
+    assert desk.lines.getvalue().count("not team-a's yet: is being closed") == 6  # news again, as it was over in between
 
 
 def test_a_job_is_told_evicted_and_at_last_deleted(api: FakeApi, desk: Desk) -> None:
