@@ -75,20 +75,25 @@ class Teller:
         done = (end.gang, told.reason, end.at)
         if done in self._done:
             return False
-        roots = self._roots(pods[0])
+        roots, well = self._roots(pods[0]), True
         for kind, root in roots:
             meta = root.metadata
-            self._annotate(kind.path(meta.namespace, meta.name), meta.uid, notes)
+            well = self._annotate(kind.path(meta.namespace, meta.name), meta.uid, notes) and well
             self._event(kind.api_version, kind.kind, meta.namespace, meta.name, meta.uid, end, told)
         for pod in pods if not roots else ():
             self._event("v1", "Pod", pod.namespace, pod.name, pod.uid, end, told)
-        if self._webhook is not None:
+        if self._webhook is not None and (posted := (end.gang, f"{told.reason} posted", end.at)) not in self._done:
             self._webhook.post(self._document(end, pods, told))
+            self._remember(posted)
+        if well:  # else the next look tries again, as long as pods of it are there
+            self._remember(done)
+        return True
+
+    def _remember(self, done: tuple[str, str, datetime]) -> None:
         with self._lock:
             self._done[done] = None
             while len(self._done) > _REMEMBERED:
                 del self._done[next(iter(self._done))]
-        return True
 
     def _roots(self, pod: Holding) -> list[tuple[Resource, Object]]:
         """The objects that are the pod's job, as far as they may be seen."""
@@ -113,13 +118,16 @@ class Teller:
             found += [(kind, each) for each in listed if each.metadata.annotation(names.SPEC)]
         return found
 
-    def _annotate(self, path: str, uid: str, notes: Mapping[str, str]) -> None:
+    def _annotate(self, path: str, uid: str, notes: Mapping[str, str]) -> bool:
+        """Write annotations; False where that has to be tried again."""
         try:
             self._api.patch(path, {"metadata": {"uid": uid, "annotations": dict(notes)}}, Object)
         except (NotFound, Conflict):
             pass  # it is gone: nobody is left to tell
         except ApiFailure as error:
             self._report(f"not annotated: {error.message}")
+            return False
+        return True
 
     def _event(self, api_version: str, kind: str, namespace: str, name: str, uid: str, end: GangEnd, told: Told) -> None:
         """One Event for each object, reason and end: its name makes a repeat the same one."""

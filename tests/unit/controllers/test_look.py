@@ -164,6 +164,35 @@ def test_who_cannot_be_told_is_ended_all_the_same(api: FakeApi, desk: Desk, stat
     assert "cannot be told" in desk.lines.getvalue()
 
 
+def test_a_job_that_could_not_be_marked_is_marked_by_the_next_look(
+    api: FakeApi, opened: Api, posted: tuple[str, list[dict[str, Any]]]
+) -> None:
+    url, bodies = posted
+    api.put(SCHEDULES_PATH, pool_schedule())
+    owned(api, "n0", "team-a", closing="platform", since=SIX - 30 * MINUTE)
+    labels = {"gpuctl.io/job-id": "abc", "gpuctl.io/attempt": "1"}
+    job = {"kind": "Job", "metadata": {"name": "train", "labels": labels, "annotations": {"gpuctl.io/spec": "{}"}}}
+    api.put(JOBS, job, namespace="team-a")
+    put_pod(api, pod("p", labels=labels, annotations={"gpuctl.io/window-ends": "2026-03-04T06:00:00Z"}))
+    api.protected = {"p"}
+
+    def trouble(method: str, path: str) -> None:
+        if method == "PATCH" and "/jobs/" in path:
+            raise Refusal(500, "InternalError", "etcd is away")
+
+    api.trouble = trouble
+    desk = Desk(opened, webhook=url)
+    desk.look(SIX - timedelta(seconds=20))
+    (job,) = api.all(JOBS)
+    assert "gpuctl.io/window-cut" not in job["metadata"]["annotations"]
+    api.trouble = None
+    desk.look(SIX - timedelta(seconds=15))
+    (job,) = api.all(JOBS)
+    assert job["metadata"]["annotations"]["gpuctl.io/window-cut"] == "2026-03-04T05:59:45Z"
+    desk.looker.close()
+    assert [each["kind"] for each in bodies] == ["WindowCut"]
+
+
 def test_an_end_at_the_instant_says_whose_fault_it_was_not(api: FakeApi, desk: Desk) -> None:
     api.put(SCHEDULES_PATH, pool_schedule())
     owned(api, "n0", "team-a", closing="platform", since=SIX - 30 * MINUTE)
