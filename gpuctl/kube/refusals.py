@@ -54,6 +54,7 @@ class _Details(msgspec.Struct, rename="camel", gc=False):
 
 class _Status(msgspec.Struct, gc=False):
     kind: str = ""
+    status: str = ""
     message: str = ""
     reason: str = ""
     details: _Details | None = None
@@ -66,8 +67,10 @@ def failure(context: str, asked: Target, status: int, headers: Mapping[str, str]
         told = decoding.decode(body, _Status)
     except (msgspec.DecodeError, UnicodeDecodeError):
         told = _Status()
-    if told.kind != "Status":
+    if told.kind != "Status" and told.status != "Failure":  # an upgrade that fails is told without a kind
         told = _Status(message=_words(body))
+    if "<html" in told.message.lower():  # the kubelet's page, or a proxy's on the way to it
+        told.message = _words(told.message.encode())
     error = _of(context, asked, status, told)
     return placed(error, context, asked, status=status, reason=told.reason, retry_after=_wait(headers, told))
 

@@ -88,6 +88,13 @@ def test_a_job_in_full(run: Any, snapshot: Any, tty: bool) -> None:
         assert max(map(len, outcome.out.splitlines())) <= 80
 
 
+def test_a_terminal_colours_the_state_of_the_job_and_of_each_attempt(run: Any) -> None:
+    page = run(RecordingPool([failed_job()]), "job", "train-k3f9", tty=True, color=True).out
+    assert page.startswith("job/train-k3f9  \x1b[31mfailed\x1b[0m\n")
+    assert "\x1b[31mlost" in page
+    assert page.count("\x1b[31mfailed") == 2
+
+
 def test_a_waiting_job_and_one_that_runs(run: Any, snapshot: Any) -> None:
     waiting = make_job(
         "llama-k3f9", State.QUEUED, expected_start=NOW + timedelta(minutes=20), reason=Reason(code="capacity", sentence="behind 2 jobs")

@@ -47,7 +47,7 @@ def when(at: datetime, context: Context) -> str:
 
 
 def _head(job: Job, context: Context) -> str:
-    state = job.state.value
+    state = columns.state_text(job)
     if context.color:
         state = table.styled(state, columns.STATE.style(job) if columns.STATE.style else None)
     return f"job/{job.name}  {state}\n\n"
@@ -175,7 +175,7 @@ def _place(pods: tuple[Pod, ...]) -> str:
 _ATTEMPTS = (
     Column(name="#", cell=lambda attempt, _: str(attempt.number), right=True),
     Column(name="TASK", cell=lambda attempt, _: cells.present(attempt.task), right=True),
-    Column(name="STATE", cell=lambda attempt, _: attempt.state.value, style=columns.STATE.style),
+    Column(name="STATE", cell=lambda attempt, _: attempt.state.value, style=lambda attempt: columns.state_style(attempt.state)),
     Column(name="STARTED", cell=lambda attempt, context: cells.instant(attempt.started_at, context)),
     Column(name="RAN", cell=_ran, right=True),
     Column(name="EXIT", cell=lambda attempt, _: columns.exit_text(attempt.exit)),

@@ -164,3 +164,9 @@ def test_waiting_is_read_from_header_and_details() -> None:
 def test_paths_are_read_back(method: str, path: str, expected: tuple[Any, ...]) -> None:
     found = target(method, path)
     assert (found.verb, found.group, found.resource, found.namespace, found.name) == expected
+
+
+def test_an_upgrade_that_failed_is_told_without_a_kind_and_in_words_only() -> None:
+    page = "unable to upgrade connection: <!DOCTYPE HTML>\n<html><head><title>Error</title></head><body><p>no such method</p></body></html>"
+    body = json.dumps({"metadata": {}, "status": "Failure", "message": page, "code": 500}).encode()
+    assert failure("res-a", CREATE, 500, {}, body).cause == "unable to upgrade connection: Error no such method"

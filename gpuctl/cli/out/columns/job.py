@@ -67,6 +67,11 @@ def state_text(job: Job) -> str:
     return cells.UNKNOWN if _away(job) else job.state.value
 
 
+def state_style(state: State) -> str:
+    """How a state is coloured, of a job or of one attempt."""
+    return _STYLE[state]
+
+
 def _away(job: Job) -> bool:
     return "state" in job.unknown
 
@@ -148,7 +153,7 @@ def _state_key(job: Any, _: Context) -> int:
 
 
 NAME = Column(name="NAME", cell=lambda job, _: job.name, tail=True, style=_grey)
-STATE = Column(name="STATE", cell=lambda job, _: state_text(job), style=lambda job: _grey(job) or _STYLE[job.state], key=_state_key)
+STATE = Column(name="STATE", cell=lambda job, _: state_text(job), style=lambda job: _grey(job) or state_style(job.state), key=_state_key)
 GPUS = Column(name="GPUS", cell=lambda job, _: str(job.spec.total_gpus), right=True, key=lambda job, _: job.spec.total_gpus, style=_grey)
 WHERE = Column(name="WHERE", cell=lambda job, _: _where(job), shrink=True, style=_grey)
 ELAPSED = Column(name="ELAPSED", cell=_elapsed_cell, right=True, key=elapsed, style=_grey)
