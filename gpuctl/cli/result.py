@@ -51,7 +51,7 @@ class Rows:
     """A list of objects of one kind.
 
     ``kind`` is the singular (``Job``); machine formats wrap items in a ``JobList``. ``name`` gives the ``-o name`` form of an item
-    (``job/train-k3f9``). ``empty`` is the sentence for stderr. ``footer`` lines follow a table on stderr;
+    (``job/train-k3f9``). ``empty`` is the sentence for stderr, see :attr:`nothing`. ``footer`` lines follow a table on stderr;
     ``below`` is what a table has underneath on stdout.
     """
 
@@ -64,6 +64,11 @@ class Rows:
     footer: Sequence[str] = ()
     below: Callable[[Context], str] | None = None
     code: int = ExitCode.OK
+
+    @property
+    def nothing(self) -> str:
+        """What an empty list means: nothing at all only where everything could be read."""
+        return f"as far as could be read: {self.empty}" if self.empty and self.incomplete else self.empty
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

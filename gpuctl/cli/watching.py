@@ -84,7 +84,7 @@ class _Frames:
         lines = render.text(result, self._session).splitlines()
         if isinstance(result, Rows):
             lines += [f"note: {cluster} could not be read: {reason}" for cluster, reason in result.incomplete.items()]
-            lines += result.footer if result.items else [result.empty]
+            lines += result.footer if result.items else [result.nothing]
         if self._trouble:
             lines.append(self._trouble)
             self._trouble = ""
@@ -179,4 +179,4 @@ class _Appender:
                 self._session.say(f"note: {cluster} could not be read: {reason}")
         self._notes = dict(result.incomplete)
         if self._first and not result.items and result.empty:
-            self._session.say(result.empty)
+            self._session.say(result.nothing)

@@ -240,7 +240,7 @@ class Transport:
             return placed(made, self.context, asked)
         tail = "" if repeatable else f"; {'whether it was done is unknown' if sent else 'nothing was changed'}"
         words = next((str(each) for each in reversed(causes) if str(each)), type(error).__name__)
-        made = Unavailable(f"{said}: {_how(error)} {server}{tail}", cause=words)
+        made = Unavailable(f"{said}: {_how(error)} {server}{tail}", cause=words, hint=f"kubectl --context {self.context} version")
         made.reached = sent
         return placed(made, self.context, asked)
 

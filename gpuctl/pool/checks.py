@@ -11,13 +11,14 @@ from gpuctl.port.cluster import Check
 
 
 @dataclass(frozen=True, kw_only=True)
-class Silent:
-    """The line of a cluster that did not answer."""
+class Checked:
+    """One line, and the cluster that it is about."""
 
+    cluster: str
     name: str
+    verdict: str
     text: str
     fix: str | None
-    verdict: str = "problem"
 
 
 def rbac(members: Members) -> str:
@@ -43,9 +44,16 @@ def rbac(members: Members) -> str:
     return left_out + "".join(f"# for {', '.join(names)}\n{text}\n" for text, names in parts.items())
 
 
-def checks(members: Members) -> Sequence[Check]:
-    """Every check of every cluster, in the profile's order."""
+def checks(members: Members) -> Sequence[Checked]:
+    """Every check of every cluster; those that did not answer come last, with a line each."""
     answers = members.ask(lambda cluster: cluster.checks())
-    lines: list[Check] = [check for answer in answers.given for check in answer.value]
-    lines.extend(Silent(name=f"cluster {member.name}", text=sentence(error), fix=error.hint) for member, error in answers.failed)
+    lines = [_of(answer.member.name, check) for answer in answers.given for check in answer.value]
+    lines.extend(
+        Checked(cluster=member.name, name="cluster", verdict="problem", text=sentence(error), fix=error.hint)
+        for member, error in answers.failed
+    )
     return lines
+
+
+def _of(cluster: str, check: Check) -> Checked:
+    return Checked(cluster=cluster, name=check.name, verdict=check.verdict, text=check.text, fix=check.fix)

@@ -14,12 +14,13 @@ from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.pool import listings, resolve
 from gpuctl.pool.members import Members, is_missing
 from gpuctl.port.capability import Capability
-from gpuctl.port.cluster import Check, Cluster
+from gpuctl.port.cluster import Cluster
 from gpuctl.port.notes import Noting
 from gpuctl.port.rendering import Rendering
 from gpuctl.port.stream import Stop
 
 if TYPE_CHECKING:
+    from gpuctl.pool.checks import Checked
     from gpuctl.pool.record import Record
 
 
@@ -200,7 +201,7 @@ class DirectPool:
         """Every schedule that a cluster obeys."""
         return listings.once(self.members, lambda cluster: cluster.schedules())
 
-    def checks(self) -> Sequence[Check]:
+    def checks(self) -> "Sequence[Checked]":
         """What ``doctor`` shows."""
         from gpuctl.pool import checks
 

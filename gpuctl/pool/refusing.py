@@ -30,7 +30,7 @@ def refusal(submission: Submission, judged: Sequence[Judged], seen: Sequence[See
         return UnavailableError(
             f"{cannot}: no cluster it may use could be read",
             cause=sentence(first),
-            hint=f"gpuctl clusters    ({away[0].member.name})",
+            hint=first.hint or "gpuctl clusters",
         )
     asked = f"{spec.nodes}x{spec.gpus}{' ' + spec.gpu_type if spec.gpu_type else ''}"
     told = [each for each in judged if each.reason is not None and each.reason.code not in _UNTOLD]

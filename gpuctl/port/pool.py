@@ -106,7 +106,7 @@ class Inventory(Protocol):
         """Every schedule that a cluster obeys: whose its nodes are, and when."""
         ...
 
-    def checks(self) -> Sequence[Check]:
+    def checks(self) -> "Sequence[PoolCheck]":
         """What ``doctor`` shows."""
         ...
 
@@ -169,4 +169,13 @@ class Pool(Jobs, Streams, Inventory, Volumes, Accounts, Protocol):
 
     def close(self) -> None:
         """Let go of connections; jobs go on."""
+        ...
+
+
+class PoolCheck(Check, Protocol):
+    """One line of ``gpuctl doctor``, and the cluster that it is about."""
+
+    @property
+    def cluster(self) -> str:
+        """Its name in the profile."""
         ...

@@ -92,6 +92,8 @@ def test_a_cluster_that_cannot_be_read_is_told(run: Any) -> None:
     outcome = run(pool, "cancel", "--name", "t*", "-y")
     assert "note: res-a could not be read, its jobs are left alone: timed out\n" in outcome.err
     assert outcome.out == "job/train-k3f9\n"
+    nothing = RecordingPool(incomplete={"res-a": "timed out"})
+    assert run(nothing, "cancel", "--name", "x*", "-y").err.endswith("no unfinished job matches where it could be read\n")
 
 
 def test_formats(run: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gpuctl import wiring
+from gpuctl.pool.checks import Checked
 from tests.cli.recorder import RecordingPool, make_job
 
 
@@ -44,6 +45,19 @@ def test_a_group_alone_means_nothing(run: Any) -> None:
     outcome = run(Doctored(), "doctor", "--group", "gpu")
     assert (outcome.code, outcome.out) == (2, "")
     assert "gpuctl doctor --set-up-locks --group gpu" in outcome.err
+
+
+def test_lines_of_several_clusters_say_which_one(run: Any) -> None:
+    class Several(RecordingPool):
+        def checks(self) -> tuple[Checked, ...]:
+            broken = {"name": "API server", "verdict": "problem", "text": "no kubeconfig", "fix": "export KUBECONFIG=FILE"}
+            return tuple(Checked(cluster=name, **broken) for name in ("res-a", "res-b"))
+
+    outcome = run(Several(), "doctor", "-o", "columns=check,cluster,verdict")
+    assert outcome.out.splitlines()[-1].split() == ["API", "server", "res-b", "problem"]
+    outcome = run(Several(), "doctor")
+    assert outcome.out.startswith("CHECK       CLUSTER  VERDICT  FOUND\n")
+    assert outcome.err.endswith("  res-a: API server: export KUBECONFIG=FILE\n  res-b: API server: export KUBECONFIG=FILE\n")
 
 
 class Noting(RecordingPool):

@@ -97,8 +97,21 @@ def test_empty(run: Any, verb: str) -> None:
 @pytest.mark.parametrize("verb", ["nodes", "top", "usage", "history"])
 def test_incomplete(run: Any, verb: str) -> None:
     pool = RecordingPool(incomplete={"res-a": "timed out"})
-    assert "note: res-a could not be read: timed out\n" in run(pool, verb).err
+    told = run(pool, verb).err
+    assert told.startswith("note: res-a could not be read: timed out\n")
+    assert verb == "nodes" or told.splitlines()[1].startswith("as far as could be read: n")
     assert json.loads(run(pool, verb, "-o", "json").out)["incomplete"] == ["res-a"]
+
+
+def test_a_node_without_gpus_has_none_of_an_unknown_type(run: Any) -> None:
+    cpu = Node(name="cpu-0", cluster="res-a", ready=True, gpus=0, gpus_free=0)
+    unread = Node(name="new-0", cluster="res-a", ready=True, gpus=8, gpus_free=8)
+    assert run(RecordingPool(nodes=[cpu, unread]), "nodes", "-o", "columns=NAME,TYPE", "--no-headers").out.split() == [
+        "cpu-0",
+        "-",
+        "new-0",
+        "?",
+    ]
 
 
 def test_a_cluster_that_is_away_has_its_row_and_is_named(run: Any) -> None:

@@ -111,7 +111,7 @@ def test_a_schedule_about_no_node_is_told(run: Any) -> None:
 
 def test_without_a_schedule_the_nodes_are_everybodys(run: Any) -> None:
     outcome = run(RecordingPool(), "windows")
-    assert (outcome.code, outcome.out, outcome.err) == (0, "", "no windows: the nodes are everybody's, always\n")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "no windows, so the nodes are everybody's, always\n")
     assert json.loads(run(RecordingPool(), "windows", "-o", "json").out)["items"] == []
 
 

@@ -61,7 +61,7 @@ def run(
         session.say(f"note: {cluster} could not be read, its jobs are left alone: {reason}")
     found = [job for job in listing.items if not job.final and not job.unknown]
     if not found:
-        session.say("no unfinished job matches")
+        session.say("no unfinished job matches" + (" where it could be read" if listing.incomplete else ""))
         return acted.result()
     question = f"Cancel {len(found)} {'job' if len(found) == 1 else 'jobs'}?"
     if not prompt.agree(session, question, things=[_described(job) for job in found], yes=yes):

@@ -11,6 +11,7 @@ import typer
 import gpuctl
 from gpuctl.base.errors import GpuctlError, NotAllowedError, UsageError
 from gpuctl.base.exitcodes import ExitCode
+from gpuctl.cli.out.columns import cells
 from gpuctl.cli.result import Column, Result, Rows, Text
 from gpuctl.cli.session import Session
 from gpuctl.cli.verb import Verb
@@ -29,9 +30,13 @@ _LINKED = ("share/bash-completion/completions/gpuctl", "share/zsh/site-functions
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One thing that was looked at. ``verdict``: ``ok``, ``note`` or ``problem``; ``fix``: a command that mends it."""
+    """One thing that was looked at. ``verdict``: ``ok``, ``note`` or ``problem``; ``fix``: a command that mends it.
+
+    ``cluster`` is the one that it is about; None is gpuctl itself.
+    """
 
     name: str
+    cluster: str | None = None
     verdict: str
     text: str
     fix: str | None = None
@@ -51,12 +56,17 @@ def run(session: Session, strict: Strict = False, rbac: Rbac = False, set_up_loc
         _set_up_locks(session, group)
     lines = [_installation(), *_interpreters(session), _completion(session), *_pool(session)]
     problems = sum(line.verdict == "problem" for line in lines)
-    fixes = [f"{line.name}: {line.fix}" for line in lines if line.fix and line.verdict != "ok"]
+    several = len({line.cluster for line in lines if line.cluster}) > 1
+    fixes = [
+        f"{line.cluster}: {line.name}: {line.fix}" if several and line.cluster else f"{line.name}: {line.fix}"
+        for line in lines
+        if line.fix and line.verdict != "ok"
+    ]
     footer = (["", "to mend:", *(f"  {fix}" for fix in fixes)] if fixes else []) if session.verbosity >= 0 else []
     return Rows(
         kind="Check",
         items=lines,
-        columns=COLUMNS,
+        columns=(COLUMNS[0], _cluster(several=several), *COLUMNS[1:]),
         name=lambda line: f"check/{line.name.replace(' ', '-')}",
         empty="",
         footer=footer,
@@ -124,11 +134,16 @@ def _pool(session: Session) -> Iterator[Line]:
         yield Line(name="pool", verdict="problem", text=error.message, fix=error.hint)
         return
     for check in checks:
-        yield Line(name=check.name, verdict=check.verdict, text=check.text, fix=check.fix)
+        yield Line(name=check.name, cluster=check.cluster, verdict=check.verdict, text=check.text, fix=check.fix)
 
 
 def _style(line: Line) -> str:
     return {"ok": "good", "note": "busy"}.get(line.verdict, "bad")
+
+
+def _cluster(*, several: bool) -> Column:
+    """Told without being asked where the lines are about several clusters."""
+    return Column(name="CLUSTER", cell=lambda line, _: cells.present(line.cluster), wide=not several)
 
 
 COLUMNS = (

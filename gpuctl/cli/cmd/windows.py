@@ -63,7 +63,7 @@ def show_all(session: Session, team: Team = None, week: Week = False, at: At = N
         items=pools,
         columns=columns.COLUMNS,
         name=columns.name,
-        empty="no windows: the nodes are everybody's, always",
+        empty="no windows, so the nodes are everybody's, always",
         incomplete=listing.incomplete,
         below=lambda context: "".join(_strip(pool, context, week=week, several=len(pools) > 1) for pool in pools if pool.spans),
     )

@@ -60,8 +60,9 @@ def _facts(job: Job, context: Context) -> Iterator[tuple[str, str]]:
         yield "tasks", _tasks(job)
     if job.where is not None:
         yield "where", job.where
-    if len(job.placement) > 1:
-        yield "not on", _not_chosen(job)
+    others = _not_chosen(job)
+    if others:
+        yield "not on", others
     yield "submitted", f"{when(job.submitted_at, context)} by {job.user}{'' if job.verified else ' (unverified)'}"
     yield from _times(job, context)
     if job.exit is not None:
@@ -77,7 +78,7 @@ def _not_chosen(job: Job) -> str:
     """Why it did not go elsewhere, as it was decided at submit."""
     others = [option for option in job.placement[1:] if option.reason is not None]
     parts = [f"{option.cluster}{', ' + option.tier if option.tier else ''}: {option.reason.sentence}" for option in others if option.reason]
-    return "; ".join(parts) or "-"
+    return "; ".join(parts)
 
 
 def _times(job: Job, context: Context) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ def write(result: Result, session: Session) -> int:
             session.say(f"note: {cluster} could not be read: {reason}")
         chosen = formats.parse(session.output)
         if not result.items and not chosen.machine and result.empty:
-            session.say(result.empty)
+            session.say(result.nothing)
         if chosen.name in {"table", "wide"}:
             for line in result.footer:
                 session.say(line)

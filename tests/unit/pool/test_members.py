@@ -108,7 +108,7 @@ def test_doctor_has_a_line_for_a_cluster_that_does_not_answer() -> None:
     east, west = two()
     west.trouble = DEAD
     (line,) = fake_pool(east, west).checks()
-    assert (line.name, line.verdict) == ("cluster west", "problem")
+    assert (line.cluster, line.name, line.verdict) == ("west", "cluster", "problem")
 
 
 def test_closing_closes_every_cluster() -> None:

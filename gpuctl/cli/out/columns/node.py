@@ -36,6 +36,8 @@ def holder(found: Holder | None) -> str:
 
 
 def _type(node: Node) -> str:
+    if node.gpus == 0:
+        return cells.ABSENT
     return cells.known(node.gpu_type or ", ".join(sorted({device.type for device in node.devices})) or None)
 
 
