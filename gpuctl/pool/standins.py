@@ -74,6 +74,8 @@ class Lookout:
 class Awaited:
     """The log of a rank that has not said anything yet: nothing, until it does or its attempt ends."""
 
+    together = None
+
     def __init__(self, lookout: Lookout, key: Key) -> None:
         self._lookout = lookout
         self._key = key
@@ -111,6 +113,8 @@ class Absent:
         node: the index of its node.
         host: the node's name, ``""`` where nobody knows it any more.
     """
+
+    together = None
 
     def __init__(self, attempt: Attempt, *, rank: int | None, node: int, host: str) -> None:
         self.rank: int | None = rank

@@ -14,7 +14,7 @@ Record format, version 1, one per line, ``\n`` at the end and nowhere else::
 so the text begins at byte ``HEADER``. The instant is UTC with nine digits, thus records sort as bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 HEADER = 34
@@ -39,8 +39,13 @@ class RankLog(Protocol):
     task: int | None
     attempt: int
 
+    @property
+    def together(self) -> "Together | None":
+        """The one stream in which it comes with the logs of other ranks, if it does: who wants several of them reads that."""
+        ...
+
     def blocks(self, *, since: str | None, follow: bool, tail: int | None = None) -> Iterator[bytes]:
-        """Records at or after ``since`` (an instant in the header's own format), in blocks of up to 1 MiB.
+        """Records at or after ``since`` (an instant in the header's own format), in blocks of up to 1 MiB (one longer record is a block).
 
         With ``tail``, of what is there now only the last so many lines; then, with ``follow``, what comes, nothing twice and nothing lost
         between. Without ``follow`` it ends where the log ended when it was called, also while more is being written.
@@ -49,6 +54,25 @@ class RankLog(Protocol):
 
     def tail(self, lines: int) -> bytes:
         """The records of the last ``lines`` lines that are there now."""
+        ...
+
+
+class Together(Protocol):
+    """The logs of the ranks of one pod, which come in one stream: read once for all of them, and in order already."""
+
+    def records(
+        self, marks: Mapping[int | None, bytes], *, since: str | None, follow: bool, tail: int | None = None
+    ) -> Iterator[list[bytes]]:
+        """The records of the ranks that have a mark (None: the agent), in lists.
+
+        A record here has no newline. At its end stand its rank's mark and one byte that says where its text begins (0x80 + offset), for
+        what stands between the space behind the instant and the text may be a header's rest (then the offset is ``HEADER``), or the
+        ``[rank] `` that an agent has put there, or nothing; without a header's rest it is a full line of stdout. To change every line
+        would cost more than all the rest of reading it.
+
+        The instants of all ranks together never go back. A part is the last record of its list. An empty list says "nothing new".
+        ``tail`` counts the lines of these ranks taken together; everything else is as with :meth:`RankLog.blocks`.
+        """
         ...
 
 

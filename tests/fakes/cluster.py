@@ -33,6 +33,8 @@ def record(text: str, *, at: float = 0.0, stream: str = "o") -> bytes:
 class FakeLog:
     """The log of one rank."""
 
+    together = None
+
     def __init__(self, *, rank: int | None, node: int = 0, task: int | None = None, attempt: int = 1) -> None:
         self.rank = rank
         self.node = node

@@ -1,9 +1,10 @@
-"""Logs of 32 ranks in four pods, read through HTTP, divided by rank, merged and rendered, in MB/s of what the server sent.
+"""Logs of 32 ranks in four pods, read through HTTP, marked by rank, merged and rendered, in MB/s of what the server sent.
 
     python tests/perf/kube_logs.py [MEGABYTES]
 
 The server is a process of its own that sends MEGABYTES (default 128) of lines of about 100 bytes of text, ranks in random order, as an
-API server would. The reader's processor time is told beside the wall clock's, since both share this machine.
+API server would: once as if every rank had written 100 lines a second, once as if it had been 10,000 in a burst, of which more rests in
+memory while its likes are looked for. The reader's processor time is told beside the wall clock's, since both share this machine.
 """
 
 import multiprocessing
@@ -30,16 +31,22 @@ PODS, RANKS = 4, 8
 def main() -> None:
     """Print one line per measurement."""
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 128
+    for rate in (100, 10_000):
+        measured(megabytes * 1_000_000 // PODS, rate)
+
+
+def measured(size: int, rate: int) -> None:
+    """Measure with so many bytes in each pod and so many lines a second of each rank."""
     ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("fork").Process(target=serve, args=(theirs, megabytes * 1_000_000 // PODS), daemon=True)
+    server = multiprocessing.get_context("fork").Process(target=serve, args=(theirs, size, rate), daemon=True)
     server.start()
     port, size = ours.recv()
-    print(f"{size * PODS / 1e6:.0f} MB in {PODS} pods of {RANKS} ranks")
+    print(f"{size * PODS / 1e6:.0f} MB in {PODS} pods of {RANKS} ranks, {rate:,} lines a second of each")
     print(f"{'what':40}{'MB/s':>8}{'MB per CPU s':>14}")
     everything = LogQuery()
     measures: dict[str, Callable[[list[PodLog]], int]] = {
-        "read and divide, all ranks": drained,
         "one rank of each pod": lambda logs: drained(logs[1 :: RANKS + 1]),
+        "merged": lambda logs: sum(map(len, rendered(logs, LogQuery(fold=False), threading.Event()))),
         "merged and rendered, folded": lambda logs: sum(map(len, rendered(logs, everything, threading.Event()))),
     }
     for what, measure in measures.items():
@@ -76,9 +83,9 @@ def drained(logs: list[PodLog]) -> int:
     return total
 
 
-def serve(pipe: Pipe, size: int) -> None:
+def serve(pipe: Pipe, size: int, rate: int) -> None:
     """Answer every request with the log of the pod that its path names."""
-    bodies = [b"".join(_body(node, size)) for node in range(PODS)]
+    bodies = [b"".join(_body(node, size, rate)) for node in range(PODS)]
     listening = socket.create_server(("127.0.0.1", 0), backlog=64)
     pipe.send((listening.getsockname()[1], len(bodies[0])))
     while True:
@@ -97,15 +104,16 @@ def _answer(client: socket.socket, bodies: list[bytes]) -> None:
         client.sendall(b"0\r\n\r\n")
 
 
-def _body(node: int, size: int) -> Iterator[bytes]:
+def _body(node: int, size: int, rate: int) -> Iterator[bytes]:
     chance = random.Random(node)
     written, instant = 0, 0
     while written < size:
         lines = []
         for _ in range(1000):
-            instant += 4000
+            instant += 1_000_000_000 // (RANKS * rate)
             rank = chance.randrange(node * RANKS, (node + 1) * RANKS)
-            stamp = f"2026-03-01T12:{instant // 60_000_000_000:02d}:{instant // 1_000_000_000 % 60:02d}.{instant % 1_000_000_000:09d}Z"
+            second, nanos = divmod(instant, 1_000_000_000)
+            stamp = f"2026-03-01T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}.{nanos:09d}Z"
             lines.append(f"{stamp} [{rank}] step {instant} {'x' * chance.randrange(60, 110)}\n")
         block = "".join(lines).encode()
         written += len(block)

@@ -24,7 +24,7 @@ def excerpt(log: RankLog, label: bytes = b"") -> Iterator[bytes]:
     """
     from gpuctl.policy import logerrors  # its patterns cost more to load than most logs to read
 
-    source = Source(log, 0, since=None, follow=False, tail=LOOK)
+    source = Source([log], 0, since=None, follow=False, tail=LOOK)
     while source.open:
         source.pull()
     by_stream: dict[bytes, list[bytes]] = {}

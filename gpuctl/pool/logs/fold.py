@@ -8,17 +8,16 @@ invented: every line is in exactly one group.
 from collections import Counter
 from collections.abc import Iterator
 from itertools import compress
-from operator import eq, itemgetter, not_
+from operator import eq, itemgetter
 from typing import NamedTuple
 
 from gpuctl.pool.logs.gather import nanoseconds
-from gpuctl.pool.logs.source import TAG
-from gpuctl.port.stream import HEADER
+from gpuctl.pool.logs.source import WHENCE
 
 WINDOW = 0.3
 """Seconds."""
-_TEXT = itemgetter(slice(HEADER, -TAG))
-_WHENCE = itemgetter(slice(-TAG, None))
+_WHENCE = itemgetter(WHENCE)
+_INVERTED = bytes([1, 0, *[0] * 254])
 _WINDOW_NS = int(WINDOW * 1_000_000_000)
 AHEAD = 256
 """Lines per log among which the likes of a line are looked for."""
@@ -36,21 +35,26 @@ class Folded(NamedTuple):
     rest: list[bytes]
 
 
-def fold(records: list[bytes], sure: int) -> Folded:
+def fold(records: list[bytes], texts: list[bytes], sure: int) -> Folded:
     """Fold the first ``sure`` of these tagged records, which are in order, with whatever belongs to them among all of them.
 
     Nearly always every rank says a text once, and all of them at once. That is supposed of all lines first, by whole lists, and mended
     where it is not so: a loop over lines would be the slowest part of reading logs.
+
+    Args:
+        records: in order.
+        texts: what they say.
+        sure: how many of them are due.
     """
-    texts = list(map(_TEXT, records))
-    if len(set(texts)) == len(texts):
-        return Folded(records[:sure], texts[:sure], {}, records[sure:])
     places = range(len(records))
     met: dict[bytes, int] = {}
     firsts = list(map(met.setdefault, texts, places))  # where the text of each line is met first: the name of its group
+    if len(met) == len(texts):
+        return Folded(records[:sure], texts[:sure], {}, records[sure:])
     kept = bytearray(map(eq, firsts, places))
-    shared = set(compress(firsts, map(not_, kept)))
-    members = list(compress(places, map(shared.__contains__, firsts)))  # often a few of many lines
+    followers = list(compress(places, kept.translate(_INVERTED)))
+    shared = set(map(firsts.__getitem__, followers))
+    members = sorted([*sorted(shared), *followers])  # often a few of many lines
     names = list(map(firsts.__getitem__, members))
     tags = list(map(_WHENCE, map(records.__getitem__, members)))
     last = dict(zip(names, members, strict=True))
@@ -90,7 +94,7 @@ def _repeated(said: list[tuple[int, bytes]]) -> set[int]:
 
 
 def _tags(records: list[bytes], indices: list[int]) -> frozenset[bytes]:
-    return frozenset([records[index][-TAG:] for index in indices])
+    return frozenset([records[index][WHENCE] for index in indices])
 
 
 def _grouped(records: list[bytes], indices: list[int], sure: int) -> Iterator[list[int]]:
@@ -98,7 +102,7 @@ def _grouped(records: list[bytes], indices: list[int], sure: int) -> Iterator[li
     groups: list[list[int]] = []
     reached: dict[bytes, int] = {}  # how many groups a log has passed: its n-th line meets the n-th of the others
     for index in indices:
-        tag = records[index][-TAG:]
+        tag = records[index][WHENCE]
         place = reached.get(tag, 0)
         while place < len(groups) and not _together(records[groups[place][0]], records[index]):
             place += 1

@@ -18,8 +18,8 @@ from gpuctl.port.stream import Stop
 PAUSE = 0.05
 """Seconds between two looks at logs that had nothing new."""
 _LONGEST_PAUSE = 0.2
-_BATCH = 1 << 14
-"""Records that are worth a batch."""
+_BATCH = 1 << 13
+"""Records that are worth a batch. Larger ones would be slower: they do not fit a processor's cache."""
 _WORTH = 0.5
 """Seconds that a batch waits to become worth it while logs come slowly over a network and nobody follows them."""
 
@@ -104,7 +104,7 @@ class Gather:
                 fresh = source.pull() or fresh
                 if source.idle and (self._follow or stop.is_set()):
                     break
-        enough = max(_BATCH, 4 * self._ahead) if self._hold else 0  # what rests is gone over again, so it should be the smaller part
+        enough = max(_BATCH, 4 * len(self.carry)) if self._hold else 0  # what rests is gone over again, so it should be the smaller part
         total = sum(source.waiting for source in self._sources)
         ends = time.monotonic() + _WORTH
         while total < enough and not stop.is_set():

@@ -48,6 +48,8 @@ class Labels:
         self.several = self.everybody > 1
         """Whether the lines need a label at all."""
         self.one = {tag: f"[{self._name(log)}] ".encode() for tag, log in self._logs.items()}
+        self.as_written = all(self.one[tag] == b"[%d] " % log.rank for tag, log in self._logs.items() if log.rank is not None)
+        """Whether the label of each rank is what an agent puts before its lines (see ``port.stream.Together``)."""
         self._known: dict[frozenset[bytes], bytes] = {}
 
     def group(self, tags: frozenset[bytes]) -> bytes:

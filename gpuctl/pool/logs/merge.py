@@ -1,6 +1,5 @@
 """The logs of a job as one stream, for people (``rendered``) and for programs (``lines``)."""
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
@@ -13,15 +12,19 @@ from gpuctl.model.ask import LogQuery
 from gpuctl.pool.logs import first_error, fold
 from gpuctl.pool.logs.gather import PAUSE, Gather
 from gpuctl.pool.logs.label import Among, Labels
-from gpuctl.pool.logs.source import INSTANT, PART, TAG, Source
+from gpuctl.pool.logs.source import INSTANT, PART, START, TAG, WHENCE, Source, sources
 from gpuctl.port.stream import HEADER, RankLog, Stop
 
 _SETTLE = 0.1
 """Seconds for which lines of several logs rest while following, when they are not folded, to come in order."""
 _AHEAD = 1 << 17
 """Most lines that rest."""
+_HEADED = START + HEADER
 _TEXT = itemgetter(slice(HEADER, -TAG))
-_WHENCE = itemgetter(slice(-TAG, None))
+_ALL_BUT_TAG = itemgetter(slice(0, -TAG))
+_BEHIND_INSTANT = itemgetter(slice(INSTANT + 1, -TAG))
+_KIND = itemgetter(-1)
+_WHENCE = itemgetter(WHENCE)
 _WHEN = itemgetter(slice(0, INSTANT + 1))
 _STREAMS: dict[bytes, Literal["stdout", "stderr", "gpuctl"]] = {b"o": "stdout", b"e": "stderr", b"g": "gpuctl"}
 
@@ -63,12 +66,12 @@ def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: 
     """
     if not logs and arrivals is None:
         return
-    sources = _sources(logs, query)
-    labels = Labels([(source.tag, source.log) for source in sources], among=arrivals.among if arrivals is not None else None)
+    read = _sources(logs, 0, query)
+    labels = Labels(_tagged(read), among=arrivals.among if arrivals is not None else None)
     prefix = labels.several if query.prefix is None else query.prefix
     if query.first_error:
-        for source in sources:
-            yield from first_error.excerpt(source.log, labels.one[source.tag] if prefix else b"")
+        for tag, log in _tagged(read):
+            yield from first_error.excerpt(log, labels.one[tag] if prefix else b"")
     if len(logs) == 1 and arrivals is None and not prefix and not query.timestamps:
         yield from _plain(logs[0], query, stop)
         return
@@ -76,17 +79,17 @@ def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: 
     most = max(len(logs), labels.everybody)
     hold = fold.WINDOW if folding else _SETTLE if query.follow and (most > 1 or arrivals is not None) else 0.0
     arriving = _arriving(arrivals, query, len(logs), known=labels.add)
-    gather = Gather(sources, follow=query.follow, hold=hold, ahead=min(fold.AHEAD * most, _AHEAD), arriving=arriving)
+    gather = Gather(read, follow=query.follow, hold=hold, ahead=min(fold.AHEAD * most, _AHEAD), arriving=arriving)
     last: deque[bytes] | None = deque(maxlen=query.tail) if query.tail is not None else None
     for batch in gather.batches(stop):
         if folding:
-            folded = fold.fold(batch.records, batch.sure)
+            folded = fold.fold(batch.records, _texts_of(batch.records), batch.sure)
             gather.carry = folded.rest
-            out = _labelled(folded.records, folded.texts, labels if prefix else None, query.timestamps)
+            out = _labelled(folded.records, folded.texts, labels, query.timestamps)
             _put_groups(out, folded, labels, query.timestamps)
         else:
             due = batch.records[: batch.sure]
-            out = _labelled(due, map(_TEXT, due), labels if prefix else None, query.timestamps)
+            out = _labelled(due, None, labels if prefix else None, query.timestamps)
         if last is not None:
             last.extend(out)
             if not batch.quiet:
@@ -101,13 +104,13 @@ def lines(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: Arr
     """Every line of all ``logs``, merged by time, never folded. Counts the fields since, tail and follow of ``query``."""
     if not logs and arrivals is None:
         return
-    sources = _sources(logs, query)
-    by_tag = {source.tag: source.log for source in sources}
+    read = _sources(logs, 0, query)
+    by_tag = dict(_tagged(read))
     hold = _SETTLE if query.follow and (len(logs) > 1 or arrivals is not None) else 0.0
     arriving = _arriving(arrivals, query, len(logs), known=by_tag.update)
     last: deque[LogLine] | None = deque(maxlen=query.tail) if query.tail is not None else None
-    for batch in Gather(sources, follow=query.follow, hold=hold, ahead=_AHEAD, arriving=arriving).batches(stop):
-        values = (_line(record, by_tag[record[-TAG:]]) for record in batch.records[: batch.sure])
+    for batch in Gather(read, follow=query.follow, hold=hold, ahead=_AHEAD, arriving=arriving).batches(stop):
+        values = (_line(record, by_tag[record[WHENCE]]) for record in batch.records[: batch.sure])
         if last is not None:
             last.extend(values)
             if not batch.quiet:
@@ -123,13 +126,13 @@ def instant_of(at: datetime) -> str:
     return f"{at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%S.%f}000Z"
 
 
-def _sources(logs: Sequence[RankLog], query: LogQuery) -> list[Source]:
-    return [_source(log, number, query) for number, log in enumerate(logs)]
-
-
-def _source(log: RankLog, number: int, query: LogQuery) -> Source:
+def _sources(logs: Sequence[RankLog], number: int, query: LogQuery) -> list[Source]:
     since = instant_of(query.since) if query.since is not None else None
-    return Source(log, number, since=since, follow=query.follow, tail=query.tail)
+    return sources(logs, number, since=since, follow=query.follow, tail=query.tail)
+
+
+def _tagged(read: Sequence[Source]) -> list[tuple[bytes, RankLog]]:
+    return [entry for source in read for entry in source.tagged]
 
 
 def _arriving(
@@ -138,17 +141,18 @@ def _arriving(
     """Arriving logs as sources, numbered after the first ``count``; ``known`` is told before their records come."""
     if arrivals is None:
         return None
-    numbers = itertools.count(count)
     later = msgspec.structs.replace(query, tail=None)  # of what was not there yet, everything is new
 
     def look() -> Sequence[Source] | None:
+        nonlocal count
         logs = arrivals.look()
         if logs is None:
             return None
-        sources = [_source(log, next(numbers), later) for log in logs]
-        if sources:
-            known([(source.tag, source.log) for source in sources])
-        return sources
+        fresh = _sources(logs, count, later)
+        count += len(logs)
+        if fresh:
+            known(_tagged(fresh))
+        return fresh
 
     return look
 
@@ -173,8 +177,17 @@ def _texts(block: bytes) -> bytes:
     return b"\n".join([record[HEADER:] for record in records])
 
 
-def _labelled(records: list[bytes], texts: Iterable[bytes], labels: Labels | None, timestamps: bool) -> list[bytes]:
-    out = texts
+def _texts_of(records: list[bytes]) -> list[bytes]:
+    if set(map(_KIND, records)) == {_HEADED}:
+        return list(map(_TEXT, records))
+    return [record[record[-1] - START : -TAG] for record in records]
+
+
+def _labelled(records: list[bytes], texts: list[bytes] | None, labels: Labels | None, timestamps: bool) -> list[bytes]:
+    """Records as they are printed. ``texts``: what they say, if that is known."""
+    if labels is not None and labels.as_written and min(map(_KIND, records), default=0) > _HEADED:  # the labels are in them
+        return list(map(_ALL_BUT_TAG if timestamps else _BEHIND_INSTANT, records))
+    out: Iterable[bytes] = _texts_of(records) if texts is None else texts
     if labels is not None:
         out = map(add, map(labels.one.__getitem__, map(_WHENCE, records)), out)
     if timestamps:
@@ -190,10 +203,11 @@ def _put_groups(out: list[bytes], folded: fold.Folded, labels: Labels, timestamp
 
 
 def _line(record: bytes, log: RankLog) -> LogLine:
+    start = record[-1] - START
     return LogLine(
         at=record[:INSTANT].decode("ascii", "replace"),
-        text=record[HEADER:-TAG],
-        stream=_STREAMS.get(record[31:32], "stdout"),
+        text=record[start:-TAG],
+        stream=_STREAMS.get(record[31:32], "stdout") if start == HEADER else "stdout",
         rank=log.rank,
         node=log.node,
         task=log.task,

@@ -1,62 +1,67 @@
-"""One log on its way into the merge: pulled block by block, parts joined to lines, every record tagged with where it came from."""
+"""Logs on their way into the merge: pulled batch by batch, parts joined to lines, every record tagged with the log it is of."""
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
 from gpuctl.port.stream import HEADER, RankLog
 
 INSTANT = 30
 """Bytes of a record's instant."""
-TAG = 3
-"""Bytes at the end of a tagged record that name its source."""
+TAG = 4
+"""Bytes at the end of a tagged record: three that name its log and one that says where its text begins (see ``port.stream.Together``)."""
 PART = re.compile(rb"P (?<=Z [oeg]P )")  # what stands first is searched for as a whole, and "P " is rare
 """How a part's header ends. Found in a text it means nothing, only that the block is looked at record by record."""
 _MOST = 1 << 21
+
+START = 0x80
+"""The last byte of a record is this and where its text begins."""
+WHENCE = slice(-TAG, -1)
+"""Where in a tagged record its log is named."""
 
 by_instant = itemgetter(slice(0, INSTANT))
 """Sort key of records; the sort must be stable, since lines of one log may share an instant."""
 
 
 class Source:
-    """A log that is being read.
+    """Logs that are being read as one: a single log, or those that come in one stream (``RankLog.together``).
 
     Args:
-        log: what to read.
-        number: its place among all logs, below 2,097,152.
+        logs: what to read; several only if they come together.
+        number: the first one's place among all logs, the others follow it; all below 2,097,152.
         since: instant to begin at.
         follow: go on until its attempt has ended.
         tail: begin with the last so many lines.
     """
 
-    def __init__(self, log: RankLog, number: int, *, since: str | None, follow: bool, tail: int | None) -> None:
-        if number >= _MOST:
+    def __init__(self, logs: Sequence[RankLog], number: int, *, since: str | None, follow: bool, tail: int | None) -> None:
+        if number + len(logs) > _MOST:
             raise ValueError(f"at most {_MOST} logs can be merged")
-        self.log = log
-        self.tag = bytes((0x80 | number >> 14, 0x80 | number >> 7 & 0x7F, 0x80 | number & 0x7F))  # never a newline
+        self.tagged = [(_tag(place), log) for place, log in enumerate(logs, number)]
+        """The logs with their tags."""
         self.open = True
         self.idle = False
         """Whether the last pull found nothing new."""
-        self._blocks: Iterator[bytes] = _blocks(log, since=since, follow=follow, tail=tail)
+        together = logs[0].together if len(logs) > 1 else None
+        self._batches: Iterator[list[bytes]]
+        if together is not None:
+            marks = {log.rank: tag for tag, log in self.tagged}
+            self._batches = _joined(together.records(marks, since=since, follow=follow, tail=tail))
+        else:
+            ((tag, log),) = self.tagged
+            self._batches = _alone(log.blocks(since=since, follow=follow, tail=tail), tag)
         self._records: list[bytes] = []
-        self._parts: dict[bytes, list[bytes]] = {}
 
     def pull(self) -> bool:
-        """Read one block more. Whether there was anything."""
-        block = next(self._blocks, None)
-        if block is None:
+        """Read one batch more. Whether there was anything."""
+        batch = next(self._batches, None)
+        if batch is None:
             self.open, self.idle = False, False
-            self._records += [head + b"".join(parts) + self.tag for head, parts in self._unfinished()]
-            return bool(self._records)
-        self.idle = not block
-        if block:
-            if self._parts or PART.search(block):
-                block = self._joined(block)
-            tagged = block.replace(b"\n", self.tag + b"\n").split(b"\n")
-            tagged.pop()
-            self._records += tagged
-        return bool(block)
+            return False
+        self.idle = not batch
+        self._records += batch
+        return bool(batch)
 
     @property
     def waiting(self) -> int:
@@ -77,26 +82,80 @@ class Source:
         taken, self._records = self._records[:count], self._records[count:]
         return taken
 
-    def _joined(self, block: bytes) -> bytes:
-        """The block with parts made into full lines, each at the instant at which it was complete."""
+
+def sources(logs: Sequence[RankLog], number: int, *, since: str | None, follow: bool, tail: int | None) -> list[Source]:
+    """As few sources as ``logs`` can be read through, numbered from ``number`` on."""
+    groups: dict[int, list[RankLog]] = {}
+    for log in logs:
+        groups.setdefault(id(log if log.together is None else log.together), []).append(log)
+    made = []
+    for group in groups.values():
+        made.append(Source(group, number, since=since, follow=follow, tail=tail))
+        number += len(group)
+    return made
+
+
+class _Parts:
+    """Lines that have not ended yet, by log and stream."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[tuple[bytes, bytes], list[bytes]] = {}
+
+    def join(self, records: list[bytes]) -> list[bytes]:
+        """The tagged records with parts made into full lines, each at the instant at which it was complete."""
         out = []
-        for record in block.split(b"\n")[:-1]:
-            stream = record[31:32]
-            if record[32:33] == b"P":
-                self._parts.setdefault(stream, []).append(record)
-            elif stream in self._parts:
-                begun = self._parts.pop(stream)
-                out.append(record[:HEADER] + b"".join([part[HEADER:] for part in begun]) + record[HEADER:] + b"\n")
+        for record in records:
+            start = record[-1] - START
+            key = record[WHENCE], record[31:32] if start == HEADER else b"o"
+            if _is_part(record):
+                self.waiting.setdefault(key, []).append(record)
+            elif key in self.waiting:
+                begun = self.waiting.pop(key)
+                out.append(record[:start] + b"".join([part[HEADER:-TAG] for part in begun]) + record[start:])
             else:
-                out.append(record + b"\n")
-        return b"".join(out)
+                out.append(record)
+        return out
 
-    def _unfinished(self) -> list[tuple[bytes, list[bytes]]]:
-        """Lines that never ended, as (header, texts), by the instant of their last part."""
-        rest = [(parts[-1][:32] + b"F ", [part[HEADER:] for part in parts]) for parts in self._parts.values()]
-        self._parts = {}
-        return sorted(rest, key=lambda entry: by_instant(entry[0]))
+    def rest(self) -> list[bytes]:
+        """Lines that never ended, by the instant of their last part."""
+        rest = [
+            parts[-1][:32] + b"F " + b"".join([part[HEADER:-TAG] for part in parts]) + parts[-1][-TAG:] for parts in self.waiting.values()
+        ]
+        return sorted(rest, key=by_instant)
 
 
-def _blocks(log: RankLog, *, since: str | None, follow: bool, tail: int | None) -> Iterator[bytes]:
-    return iter(log.blocks(since=since, follow=follow, tail=tail))
+def _is_part(record: bytes) -> bool:
+    return record[32:33] == b"P" and record[-1] - START == HEADER
+
+
+def _tag(number: int) -> bytes:
+    return bytes((0x80 | number >> 14, 0x80 | number >> 7 & 0x7F, 0x80 | number & 0x7F))  # never a newline
+
+
+def _alone(blocks: Iterator[bytes], tag: bytes) -> Iterator[list[bytes]]:
+    """One log's tagged records. What is only parts yet is no batch: an empty one would say that nothing is new."""
+    parts = _Parts()
+    ending = tag + bytes((START + HEADER,)) + b"\n"
+    for block in blocks:
+        records = block.replace(b"\n", ending).split(b"\n")
+        records.pop()
+        if parts.waiting or PART.search(block):
+            records = parts.join(records)
+            if not records:
+                continue
+        yield records
+    if parts.waiting:
+        yield parts.rest()
+
+
+def _joined(batches: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
+    """Batches of several logs, of which a part can only be the last record."""
+    parts = _Parts()
+    for batch in batches:
+        if batch and (parts.waiting or _is_part(batch[-1])):
+            batch = parts.join(batch)
+            if not batch:
+                continue
+        yield batch
+    if parts.waiting:
+        yield parts.rest()

@@ -11,14 +11,15 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpuctl.clusters.kubernetes.streams.logs import PodLog, logs_of
-from gpuctl.clusters.kubernetes.streams.sharing import Pace
+from gpuctl.clusters.kubernetes.streams.readahead import Pace
 from gpuctl.clusters.kubernetes.streams.target import PodTarget
 from gpuctl.kube.api import Api, Timeouts
 from gpuctl.model.ask import LogQuery
+from gpuctl.port.stream import HEADER
 from tests.unit.kube.server import Request, api_of, serving, status
 
 QUICK = Pace(
@@ -31,6 +32,7 @@ QUICK = Pace(
     opening_s=0.5,
     quiet_s=0.02,
 )
+Said = tuple[int | None, str]
 SOON = Timeouts(connect=1.0, read=2.0, call=2.0, retries=0)
 START = dt.datetime(2026, 3, 1, 12, 0, 0, tzinfo=dt.timezone.utc)
 
@@ -241,3 +243,27 @@ def texts(records: bytes) -> list[str]:
     """What records say, without their instants: stream, tag and text."""
     assert not records or records.endswith(b"\n")
     return [record[31:].decode() for record in records.splitlines()]
+
+
+def together(found: Sequence[PodLog], *, since: str | None = None, follow: bool = False, tail: int | None = None) -> Iterator[list[Said]]:
+    """The logs of one pod, read as one stream: lists of who said what (stream, tag and text as in ``texts``)."""
+    pods = {id(log.together): log.together for log in found}
+    ((_, pod),) = pods.items()
+    marks = {log.rank: bytes((number,)) for number, log in enumerate(found)}
+    by_mark = {mark: rank for rank, mark in marks.items()}
+    batches = pod.records(marks, since=since, follow=follow, tail=tail)
+    return ([(by_mark[record[-2:-1]], _said(record)) for record in batch] for batch in batches)
+
+
+def by_rank(batches: Iterator[list[Said]], found: Sequence[PodLog]) -> dict[int | None, list[str]]:
+    """What each of them said, until the stream ends."""
+    said: dict[int | None, list[str]] = {log.rank: [] for log in found}
+    for batch in batches:
+        for rank, text in batch:
+            said[rank].append(text)
+    return said
+
+
+def _said(record: bytes) -> str:
+    start = record[-1] - 0x80
+    return (record[31:-2] if start == HEADER else b"oF " + record[start:-2]).decode()

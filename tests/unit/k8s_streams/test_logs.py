@@ -12,10 +12,15 @@ from gpuctl.base.errors import UnavailableError
 from gpuctl.clusters.kubernetes.streams.logs import logs_of
 from gpuctl.kube.errors import Forbidden, Unavailable
 from gpuctl.model.ask import LogQuery
-from tests.unit.k8s_streams.kubelet import QUICK, Cluster, FakePod, Fault, at, cluster, logs, read, target, texts
+from tests.unit.k8s_streams.kubelet import QUICK, Cluster, FakePod, Fault, at, by_rank, cluster, logs, read, target, texts, together
 from tests.unit.kube.server import Request, api_of, serving, status
 
 GANG = {"ranks": (0, 1, 2, 3), "prefixed": True}
+
+
+def numbered(count: int) -> dict[int | None, list[int]]:
+    """The numbers of a gang's lines, if they went round its ranks."""
+    return {None: [], **{rank: list(range(rank, count, 4)) for rank in range(4)}}
 
 
 def soon(condition: Callable[[], bool], within: float = 5.0) -> None:
@@ -31,10 +36,18 @@ def test_the_ranks_of_a_pod_share_one_stream() -> None:
     with cluster(pod) as api:
         found = logs(api, pod, **GANG)
         assert [log.rank for log in found] == [None, 0, 1, 2, 3]
-        open_ = [(log.rank, log.blocks(since=None, follow=False)) for log in found]
-        got = {rank: texts(b"".join(blocks)) for rank, blocks in open_}
-    assert got == {None: ["oF starting", "oF done"], 0: ["oF a", "oF c"], 1: ["oF b"], 2: [], 3: []}
+        got = [said for batch in together(found) for said in batch]
+    assert got == [(None, "oF starting"), (0, "oF a"), (1, "oF b"), (0, "oF c"), (None, "oF done")]
     assert len(pod.asked) == 1
+
+
+def test_some_ranks_of_a_pod_share_one_stream() -> None:
+    pod = FakePod(state="ended")
+    pod.say("starting", "[0] a", "[1] b", "[2] c", "[3] d", "[1] e")
+    with cluster(pod) as api:
+        found = [log for log in logs(api, pod, **GANG) if log.rank in (1, 3)]
+        assert by_rank(together(found), found) == {1: ["oF b", "oF e"], 3: ["oF d"]}
+        assert [said for batch in together(found, tail=2) for said in batch] == [(3, "oF d"), (1, "oF e")]
 
 
 def test_only_what_was_asked_for_is_read() -> None:
@@ -67,28 +80,19 @@ def test_read_again_and_read_alone_have_streams_of_their_own() -> None:
         assert texts(read(zero)) == ["oF a"]
         pod.say("[0] later", "[1] later")
         assert texts(read(zero)) == ["oF a", "oF later"]
-        time.sleep(0.01)
-        assert texts(read(one))[0] == "oF b"
-
-
-def test_who_joins_too_late_misses_nothing() -> None:
-    pod = FakePod(state="ended")
-    pod.say(*[f"[{number % 4}] line {number}" for number in range(400)])
-    with cluster(pod) as api:
-        found = logs(api, pod, pace=msgspec.structs.replace(QUICK, join_s=0.0), **GANG)
-        for log in found[1:]:
-            assert len(texts(read(log))) == 100
+        assert texts(read(one)) == ["oF b", "oF later"]
 
 
 def test_more_than_memory_holds_goes_to_a_file_and_comes_back() -> None:
     pod = FakePod(state="ended")
     pod.say(*[f"[{number % 4}] {number} {'x' * 300}" for number in range(4000)])
     with cluster(pod) as api:
-        found = logs(api, pod, pace=msgspec.structs.replace(QUICK, memory=100_000, join_s=9.0), **GANG)
-        iterators = [log.blocks(since=None, follow=False) for log in found]
-        got = [texts(b"".join(blocks)) for blocks in reversed(iterators)]
-    assert [len(each) for each in got] == [1000, 1000, 1000, 1000, 0]
-    assert [int(line.split()[1]) for line in got[0]] == list(range(3, 4000, 4))
+        found = logs(api, pod, pace=msgspec.structs.replace(QUICK, memory=100_000), **GANG)
+        batches = together(found)
+        soon(lambda: not any(thread.name == "log-train-0" for thread in threading.enumerate()))  # all of it was read
+        got = by_rank(batches, found)
+    assert [len(said) for said in got.values()] == [0, 1000, 1000, 1000, 1000]
+    assert [int(line.split()[1]) for line in got[3]] == list(range(3, 4000, 4))
 
 
 @pytest.mark.parametrize("follow", [False, True])
@@ -139,18 +143,17 @@ def test_following_brings_lines_as_they_come_and_ends_with_the_container() -> No
     pod = FakePod()
     pod.say("[0] first")
     with cluster(pod) as api:
-        zero, one = logs(api, pod, **GANG)[1:3]
-        first, second = zero.blocks(since=None, follow=True), one.blocks(since=None, follow=True)
-        assert texts(next(block for block in first if block)) == ["oF first"]
+        found = logs(api, pod, **GANG)
+        batches = together(found, follow=True)
+        assert next(batch for batch in batches if batch) == [(0, "oF first")]
         before = time.monotonic()
-        assert next(second) == b""
+        assert next(batches) == []
         assert time.monotonic() - before < 0.2
         pod.say("[1] hello")
-        assert texts(next(block for block in second if block)) == ["oF hello"]
+        assert next(batch for batch in batches if batch) == [(1, "oF hello")]
         pod.unfinished = f"{at(10**9)} [1] no newline".encode()
         pod.become("ended")
-        assert texts(b"".join(second)) == ["oP no newline"]
-        assert b"".join(first) == b""
+        assert [said for batch in batches for said in batch] == [(1, "oP no newline")]
 
 
 def test_a_container_that_has_not_started_says_nothing_until_it_does() -> None:
@@ -217,9 +220,8 @@ def test_connections_cut_anywhere_lose_and_repeat_nothing(seed: int, follow: boo
     pod.faults.extend(Fault(cut_after=chance.randrange(size)) for _ in range(8))
     with cluster(pod) as api:
         found = logs(api, pod, pace=msgspec.structs.replace(QUICK, farewell_s=20.0), **GANG)
-        open_ = [log.blocks(since=None, follow=follow) for log in found]
-        got = [[int(line.split()[2]) for line in texts(b"".join(blocks))] for blocks in open_]
-    assert got == [[], *[list(range(rank, 300, 4)) for rank in range(4)]]
+        got = by_rank(together(found, follow=follow), found)
+    assert {rank: [int(line.split()[2]) for line in said] for rank, said in got.items()} == numbered(300)
 
 
 def test_cuts_while_the_log_grows() -> None:
@@ -236,10 +238,11 @@ def test_cuts_while_the_log_grows() -> None:
 
     with cluster(pod) as api:
         pace = msgspec.structs.replace(QUICK, farewell_s=20.0)
-        open_ = [log.blocks(since=None, follow=True) for log in logs(api, pod, pace=pace, **GANG)]
+        found = logs(api, pod, pace=pace, **GANG)
+        batches = together(found, follow=True)
         threading.Thread(target=grow).start()
-        got = [[int(line.split()[2]) for line in texts(b"".join(blocks))] for blocks in open_]
-    assert got == [[], *[list(range(rank, 400, 4)) for rank in range(4)]]
+        got = by_rank(batches, found)
+    assert {rank: [int(line.split()[2]) for line in said] for rank, said in got.items()} == numbered(400)
 
 
 @pytest.mark.parametrize("code", [500, 503, 429, 410])
@@ -349,12 +352,12 @@ def test_a_pod_that_is_deleted_while_we_follow() -> None:
     pod.say("[0] said")
     with cluster(pod) as api:
         found = logs(api, pod, **GANG)
-        open_ = [log.blocks(since=None, follow=True) for log in found]
+        batches = together(found, follow=True)
         soon(lambda: bool(pod.asked))
         pod.faults.append(Fault(cut_after=0))
         pod.become("gone")
-        got = [texts(b"".join(blocks)) for blocks in open_]
-    assert got == [[], ["oF said"], [], [], []]  # its stream ended as streams of ended containers do: nothing is lost
+        got = [said for batch in batches for said in batch]
+    assert got == [(0, "oF said")]  # its stream ended as streams of ended containers do: nothing is lost
 
 
 def test_a_pod_that_is_gone_with_lines_that_nobody_read() -> None:
@@ -369,6 +372,16 @@ def test_a_pod_that_is_gone_with_lines_that_nobody_read() -> None:
         assert rest == ["oF " + "a" * 200, f"gF pod train-0 on node-7 is gone; what it said after {at(1_000_000)} was lost"]
         for follow in (False, True):
             assert texts(read(logs(api, pod)[0], follow=follow)) == ["gF pod train-0 on node-7 is gone; what it said was lost"]
+
+
+def test_a_pod_that_vanishes_while_its_log_is_read() -> None:
+    pod = FakePod()
+    pod.say("a", "b" * 50, "c")
+    pod.faults.append(Fault(cut_after=len(pod.lines[0]) + len(pod.lines[1]) + 5))
+    pod.faults.append(Fault(code=404, message='pods "train-0" not found'))
+    with cluster(pod) as api:
+        got = texts(read(logs(api, pod)[0]))
+    assert got == ["oF a", "oF " + "b" * 50, f"gF pod train-0 on node-7 is gone; what it said after {at(2_000_000)} was lost"]
 
 
 def test_another_pod_of_the_same_name_is_not_ours() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuctl.clusters.kubernetes.streams.records import LONGEST, Demux, canonical, last_lines
+from gpuctl.clusters.kubernetes.streams.records import Marking, canonical, headed, last_lines, plain
 from gpuctl.port.stream import HEADER
 from tests.unit.k8s_streams.kubelet import at
 
@@ -47,11 +47,13 @@ lines = st.lists(st.tuples(st.integers(0, 5_000_000_000), line_texts), max_size=
 @given(lines, st.sampled_from([(0, 1, 2, 3), (8, 9, 10, 11), (96, 97, 98, 99, 100, 101), (5,)]), st.integers(1, 60))
 def test_every_line_reaches_exactly_its_rank_in_its_order(found: list[tuple[int, bytes]], ranks: tuple[int, ...], batch: int) -> None:
     raw = [at(instant).encode() + b" " + text for instant, text in found]
-    demux = Demux(ranks=ranks, prefixed=True)
+    whose_mark = {bytes((number,)): rank for number, rank in enumerate((None, *ranks))}
+    marking = Marking({rank: mark for mark, rank in whose_mark.items()}, ranks=ranks, prefixed=True)
     got: dict[int | None, bytes] = {}
     for start in range(0, len(raw), batch):
-        for whose, block in demux.divide(raw[start : start + batch]).items():
-            got[whose] = got.get(whose, b"") + block
+        for record in marking.records(raw[start : start + batch]):
+            whose = whose_mark[record[-2:-1]]
+            got[whose] = got.get(whose, b"") + plain([record[:-2] + record[-1:]])
     expected: dict[int | None, list[bytes]] = {}
     for _, text in found:
         prefix = re.match(rb"\[(0|[1-9]\d*)\] ", text)
@@ -68,40 +70,53 @@ def test_every_line_reaches_exactly_its_rank_in_its_order(found: list[tuple[int,
 @given(lines, st.integers(0, 5_000_000_000))
 def test_since_leaves_out_what_is_older(found: list[tuple[int, bytes]], since: int) -> None:
     raw = [at(instant).encode() + b" " + text for instant, text in found]
-    block = Demux(ranks=(), prefixed=False).divide(raw, since=at(since).encode()).get(None, b"")
+    records = Marking({None: b"a"}, ranks=(), prefixed=False).records(raw, since=at(since).encode())
     high = 0
     count = 0
     for instant, _ in found:
         high = max(high, instant)
         count += high >= since
-    assert block.count(b"\n") == count
-    assert all(record[:30] >= at(since).encode() for record in block.split(b"\n")[:-1])
+    assert len(records) == count
+    assert all(record[:30] >= at(since).encode() for record in records)
+
+
+@given(lines, st.sets(st.sampled_from([None, 8, 9, 10, 11]), min_size=1))
+def test_who_has_no_mark_is_left_out(found: list[tuple[int, bytes]], wanted: set[int | None]) -> None:
+    raw = [at(instant).encode() + b" " + text for instant, text in found]
+    every = {rank: b"%d" % number for number, rank in enumerate((None, 8, 9, 10, 11))}
+    some = {rank: mark for rank, mark in every.items() if rank in wanted}
+    records = Marking(every, ranks=(8, 9, 10, 11), prefixed=True).records(raw)
+    assert Marking(some, ranks=(8, 9, 10, 11), prefixed=True).records(raw) == [each for each in records if each[-2:-1] in some.values()]
 
 
 def test_without_a_prefix_all_is_one_ranks() -> None:
     raw = [at(1).encode() + b" [3] as the program wrote it"]
-    assert Demux(ranks=(7,), prefixed=False, alone=7).divide(raw) == {7: at(1).encode() + b" oF [3] as the program wrote it\n"}
-
-
-def test_a_line_that_is_too_long_becomes_parts() -> None:
-    text = b"x" * (2 * LONGEST + 5)
-    block = Demux(ranks=(0,), prefixed=True).divide([at(1).encode() + b" [0] " + text])[0]
-    records = block.split(b"\n")[:-1]
-    assert [record[31:34] for record in records] == [b"oP ", b"oP ", b"oF "]
-    assert b"".join(record[HEADER:] for record in records) == text
+    assert (
+        plain(Marking({7: b""}, ranks=(7,), prefixed=False, alone=7).records(raw)) == at(1).encode() + b" oF [3] as the program wrote it\n"
+    )
 
 
 def test_a_line_without_an_end_is_a_part() -> None:
-    assert Demux(ranks=(0,), prefixed=True).part(at(1).encode() + b" [0] half") == (0, at(1).encode() + b" oP half\n")
+    (part,) = Marking({0: b"m"}, ranks=(0,), prefixed=True).part(at(1).encode() + b" [0] half")
+    assert part == at(1).encode() + b" oP halfm" + bytes((0x80 + HEADER,))
+    assert headed(part) == part
 
 
-@given(st.lists(st.sampled_from([b"F", b"P"]), max_size=12), st.integers(0, 6))
-def test_last_lines_counts_lines_not_records(tags: list[bytes], count: int) -> None:
-    records = [at(index).encode() + b" o" + tag + b" %d\n" % index for index, tag in enumerate(tags)]
-    whole: list[list[bytes]] = [[]]
-    for tag, record in zip(tags, records, strict=True):
-        whole[-1].append(record)
-        if tag == b"F":
-            whole.append([])
-    wanted = [line for line in whole if line][-count:] if count else []
-    assert b"".join(last_lines(records, count)) == b"".join(record for line in wanted for record in line)
+def test_a_note_is_the_agents_or_else_the_first_ranks() -> None:
+    for marks, told in (({None: b"n", 3: b"a"}, b"n"), ({3: b"a", 2: b"b"}, b"b")):
+        marking = Marking(marks, ranks=(2, 3), prefixed=True)
+        assert marking.note("lost\nit", at(1).encode()) == at(1).encode() + b" gF lost it" + told + bytes((0x80 + HEADER,))
+
+
+@given(st.lists(st.booleans(), max_size=12), st.integers(0, 6))
+def test_last_lines_keeps_what_gpuctl_says_itself(notes: list[bool], count: int) -> None:
+    marking = Marking({0: b"m"}, ranks=(0,), prefixed=False, alone=0)
+    records = []
+    for index, note in enumerate(notes):
+        instant = at(index).encode()
+        records += [marking.note("g", instant)] if note else marking.records([instant + b" gF %d" % index])
+    kept = last_lines(records, count)
+    said = [record for record, note in zip(records, notes, strict=True) if not note]
+    assert [record for record in kept if record[-1] != 0x80 + HEADER] == (said[-count:] if count else [])
+    assert kept == [record for record in records if record in kept]
+    assert sum(record[-1] == 0x80 + HEADER for record in kept) == sum(notes)

@@ -2,9 +2,9 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from gpuctl.port.stream import HEADER
+from gpuctl.port.stream import HEADER, Together
 
 T0 = 1_772_366_400_000_000_000  # 2026-03-01T12:00:00Z
 
@@ -33,6 +33,11 @@ class MemoryLog:
         self.rank, self.node, self.task, self.attempt = rank, node, task, 1
         self._blocks = list(blocks)
 
+    @property
+    def together(self) -> Together | None:
+        """None: it comes alone."""
+        return None
+
     def blocks(self, *, since: str | None, follow: bool, tail: int | None = None) -> Iterator[bytes]:
         """The given blocks."""
         assert since is None
@@ -45,3 +50,32 @@ class MemoryLog:
     def tail(self, lines: int) -> bytes:
         """The last records."""
         return b"".join(self.blocks(since=None, follow=False, tail=lines))
+
+
+class MemoryPod:
+    """The logs of several ranks that come together: lists of (rank, instant, what stands behind it, where the text begins)."""
+
+    def __init__(self, batches: Sequence[Sequence[tuple[int | None, bytes, bytes, int]]]) -> None:
+        self._batches = batches
+
+    def records(
+        self, marks: Mapping[int | None, bytes], *, since: str | None, follow: bool, tail: int | None = None
+    ) -> Iterator[list[bytes]]:
+        """The given records of those who have a mark."""
+        assert since is None
+        assert tail is None
+        for batch in self._batches:
+            yield [at + b" " + said + marks[rank] + bytes((0x80 + start,)) for rank, at, said, start in batch if rank in marks]
+
+
+class MemberLog(MemoryLog):
+    """One of the logs of a pod."""
+
+    def __init__(self, pod: MemoryPod, *, rank: int | None, node: int = 0) -> None:
+        super().__init__([], rank=rank, node=node)
+        self._pod = pod
+
+    @property
+    def together(self) -> MemoryPod:
+        """Its pod."""
+        return self._pod

@@ -22,7 +22,7 @@ from gpuctl.pool.logs.label import Among, Labels, ranges
 from gpuctl.pool.logs.merge import Arrivals, LogLine, lines, rendered
 from gpuctl.pool.logs.source import Source
 from gpuctl.port.stream import RankLog
-from tests.unit.logs.records import T0, MemoryLog
+from tests.unit.logs.records import T0, MemberLog, MemoryLog, MemoryPod
 
 NEVER = threading.Event()
 
@@ -109,6 +109,60 @@ def test_folding_never_loses_or_invents_a_line(steps: list[list[tuple[int, bytes
         out = said(logs)
     assert unfolded(out, len(known)) == Counter((rank, text) for rank, own in enumerate(known) for _, text in own)
     assert len(said(logs, fold=False)) == sum(map(len, known))
+
+
+_SAID = st.lists(
+    st.tuples(
+        st.sampled_from([None, 7, 8, 9, 10, 11]),
+        st.sampled_from([0, 1, 50_000_000, 400_000_000]),
+        st.sampled_from([b"a", b"b", b"", b"gF x", b"aPple", b"[8] x"]),
+        st.sampled_from([b"o", b"o", b"o", b"g", b"P"]),
+    ),
+    max_size=40,
+)
+_QUERIES = [{}, {"fold": False}, {"timestamps": True}, {"prefix": False}, {"prefix": False, "timestamps": True, "fold": False}]
+
+
+@pytest.mark.parametrize("among", [(None, 7, 8, 9, 10, 11), (8, 10), (None, 9)])
+@pytest.mark.parametrize("query", [*_QUERIES, {"as_json": True}])
+@settings(max_examples=40, deadline=None)
+@given(said=st.lists(_SAID, min_size=1, max_size=3), size=st.integers(1, 9))
+def test_logs_that_come_together_are_what_they_would_be_apart(
+    among: tuple[int | None, ...], query: dict[str, bool], said: list[list[tuple[int | None, int, bytes, bytes]]], size: int
+) -> None:
+    together: list[RankLog] = []
+    apart: list[RankLog] = []
+    for node, steps in enumerate(said):
+        blocks: dict[int | None, list[bytes]] = {rank: [] for rank in among}
+        batches: list[list[tuple[int | None, bytes, bytes, int]]] = [[]]
+        at = T0
+        for rank, step, text, how in steps:
+            at += step
+            shift = None if rank is None else rank + 100 * node
+            kind = {b"P": b"oP", b"g": b"gF"}.get(how, b"oF")
+            if rank in among:
+                blocks[rank].append(record(at, text, kind))
+            written = b"" if rank is None else b"[%d] " % (rank + 100 * node)
+            headed = how != b"o"
+            start = 34 if headed else 31 + len(written)
+            batches[-1].append((shift, instant(at), (kind + b" " if headed else written) + text, start))
+            if how == b"P" or len(batches[-1]) >= size:  # a part is the last of its list
+                batches.append([])
+        pod = MemoryPod(batches)
+        for rank in among:
+            number = None if rank is None else rank + 100 * node
+            together.append(MemberLog(pod, rank=number, node=node))
+            apart.append(MemoryLog(blocks[rank], rank=number, node=node))
+    if query.get("as_json"):
+        assert sorted_lines(together) == sorted_lines(apart)
+        return
+    one, other = (b"".join(rendered(logs, LogQuery(**query), NEVER)) for logs in (together, apart))  # type: ignore[arg-type]
+    assert Counter(one.split(b"\n")) == Counter(other.split(b"\n"))  # of one instant, ranks come in any order
+
+
+def sorted_lines(logs: Sequence[RankLog]) -> list[tuple[object, ...]]:
+    """Every line as plain values; of one instant, in one order."""
+    return sorted((line.at, line.node, str(line.rank), line.stream, line.text) for line in lines(logs, LogQuery(), NEVER))
 
 
 def test_what_all_say_together_is_one_line_and_what_some_say_names_them() -> None:
@@ -220,6 +274,8 @@ def test_instants_are_read_back(at: int) -> None:
 class Slow:
     """A log that grows while it is followed: (seconds from now, records)."""
 
+    together = None
+
     def __init__(self, rank: int, *news: tuple[float, bytes]) -> None:
         self.rank: int | None = rank
         self.node, self.attempt = 0, 1
@@ -281,7 +337,7 @@ def test_no_logs_say_nothing() -> None:
 
 def test_at_most_so_many_logs() -> None:
     with pytest.raises(ValueError, match="at most 2097152"):
-        Source(MemoryLog([]), 1 << 21, since=None, follow=False, tail=None)
+        Source([MemoryLog([])], 1 << 21, since=None, follow=False, tail=None)
 
 
 def test_logs_that_appear_while_others_go_on_come_in_between() -> None:
@@ -318,7 +374,7 @@ class SlowLog(MemoryLog):
 def test_a_log_that_comes_slowly_is_not_handed_over_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def batches() -> list[int]:
         blocks = [block for second in range(5) for block in (record(T0 + second * 1_000_000_000, b"x"), b"")]
-        sources = [Source(SlowLog(blocks, rank=rank), rank, since=None, follow=False, tail=None) for rank in range(2)]
+        sources = [Source([SlowLog(blocks, rank=rank)], rank, since=None, follow=False, tail=None) for rank in range(2)]
         made = gather.Gather(sources, follow=False, hold=0.3, ahead=256)
         return [batch.sure for batch in made.batches(NEVER)]
 

@@ -1,80 +1,68 @@
 """The logs of a job's pods as :class:`gpuctl.port.stream.RankLog`: one for each rank, and one for each node's agent.
 
-The ranks of one pod share one HTTP stream: the first to be read opens it, the others join, and whoever comes too late, or reads again,
+The ranks of one pod come in one HTTP stream, which is read once for all that are wanted (``RankLog.together``); a rank that is read alone
 has a stream of its own.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from gpuctl.clusters.kubernetes.streams import records
 from gpuctl.clusters.kubernetes.streams.podstate import PodStates
+from gpuctl.clusters.kubernetes.streams.readahead import Pace, Readahead
 from gpuctl.clusters.kubernetes.streams.reading import Reading
-from gpuctl.clusters.kubernetes.streams.sharing import Pace, Shared
 from gpuctl.clusters.kubernetes.streams.target import PodTarget
 from gpuctl.kube.api import Api
 from gpuctl.model.ask import LogQuery
 
 AT_A_TIME = 32
 """Pods whose present logs are read at once."""
-_Key = tuple[str | None, bool, int | None]
 
 
-class _PodReader:
-    """The streams of one pod."""
+class _Pod:
+    """The one stream of a pod (``port.stream.Together``)."""
 
-    def __init__(
-        self, api: Api, target: PodTarget, states: PodStates, *, expected: Sequence[int | None], pace: Pace, gate: threading.Semaphore
-    ) -> None:
+    def __init__(self, api: Api, target: PodTarget, states: PodStates, *, pace: Pace, gate: threading.Semaphore) -> None:
         self._api = api
         self._target = target
         self._states = states
-        self._expected = expected
         self._pace = pace
         self._gate = gate
-        self._lock = threading.Lock()
-        self._current: dict[_Key, Shared] = {}
 
-    def reading(self, whose: int | None, *, since: str | None, follow: bool, tail: int | None) -> Shared:
-        """A stream that ``whose`` has joined."""
-        key = (since, follow, tail)
-        with self._lock:
-            current = self._current.get(key)
-            if current is not None and current.join(whose):
-                return current
-            made = self._current[key] = Reading(
-                self._api,
-                self._target,
-                self._states,
-                first=whose,
-                expected=self._expected,
-                since=since,
-                follow=follow,
-                tail=tail,
-                pace=self._pace,
-                gate=self._gate,
-            ).shared
-            return made
+    def records(
+        self, marks: Mapping[int | None, bytes], *, since: str | None, follow: bool, tail: int | None = None
+    ) -> Iterator[list[bytes]]:
+        """See the port. The stream is opened by the call, so that all pods answer at the same time."""
+        reading = Reading(
+            self._api,
+            self._target,
+            self._states,
+            marks=marks,
+            since=since,
+            follow=follow,
+            tail=tail,
+            pace=self._pace,
+            gate=self._gate,
+        )
+        batches = _primed(reading.ahead)
+        next(batches)
+        return batches
 
 
 class PodLog:
-    """The log of one rank of a pod, or of its agent (``port.stream.RankLog``).
+    """The log of one rank of a pod, or of its agent (``port.stream.RankLog``)."""
 
-    ``tail`` counts the lines of those ranks of the pod that are read together, and brings at least so many of them; of a rank that is
-    read alone it is exact.
-    """
-
-    def __init__(self, pod: _PodReader, target: PodTarget, rank: int | None) -> None:
-        self._pod = pod
+    def __init__(self, pod: _Pod, target: PodTarget, rank: int | None) -> None:
+        self.together = pod
         self.rank = rank
         self.node = target.node
         self.task = target.task
         self.attempt = target.attempt
 
     def blocks(self, *, since: str | None, follow: bool, tail: int | None = None) -> Iterator[bytes]:
-        """See the port. The stream is opened by the call, so that all pods answer at the same time."""
-        blocks = _primed(self._pod.reading(self.rank, since=since, follow=follow, tail=tail), self.rank)
-        next(blocks)
-        return blocks
+        """See the port. A stream of its own, opened by the call."""
+        batches = self.together.records({self.rank: b""}, since=since, follow=follow, tail=tail)
+        return (records.plain(batch) if batch else b"" for batch in batches)
 
     def tail(self, lines: int) -> bytes:
         """See the port."""
@@ -110,15 +98,15 @@ def logs_of(
         whose: list[int | None] = [rank for rank in pod.ranks if query.ranks is None or rank in query.ranks]
         if query.ranks is None and (pod.prefixed or pod.before):
             whose.insert(0, None)
-        reader = _PodReader(api, pod, states, expected=whose, pace=pace or Pace(), gate=gate)
-        found += [PodLog(reader, pod, rank) for rank in whose]
+        together = _Pod(api, pod, states, pace=pace or Pace(), gate=gate)
+        found += [PodLog(together, pod, rank) for rank in whose]
     return found
 
 
-def _primed(reading: Shared, whose: int | None) -> Iterator[bytes]:
-    """The blocks, behind an empty one: a generator that has begun is closed properly also by who never reads it."""
+def _primed(ahead: Readahead) -> Iterator[list[bytes]]:
+    """The batches, behind an empty one: a generator that has begun is closed properly also by who never reads it."""
     try:
-        yield b""
-        yield from reading.blocks(whose)
+        yield []
+        yield from ahead.batches()
     finally:
-        reading.leave(whose)
+        ahead.leave()

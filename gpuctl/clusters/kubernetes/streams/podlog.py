@@ -4,15 +4,16 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from gpuctl.clusters.kubernetes.streams import records
-from gpuctl.clusters.kubernetes.streams.records import INSTANT, Demux
+from gpuctl.clusters.kubernetes.streams.records import INSTANT, Marking
 from gpuctl.clusters.kubernetes.streams.resume import Resume
 from gpuctl.clusters.kubernetes.streams.target import PodTarget
 from gpuctl.kube.api import Api
 from gpuctl.kube.errors import ApiFailure, Invalid
 
-Put = Callable[[dict[int | None, bytes]], None]
-"""Takes records by rank, None for the agent, ``ANYBODY`` for a note that is to be told once."""
-ANYBODY = -1
+Put = Callable[[list[bytes]], None]
+"""Takes marked records."""
+_WORTH = 1 << 16
+"""Bytes that are worth being looked at, when nobody waits for each line."""
 _NOT_YET = ("is waiting to start", "does not have a host assigned", "is not available", "PodInitializing")
 _NO_PREVIOUS = "previous terminated container"
 
@@ -29,7 +30,7 @@ class Chapter:
     """
 
     container: str
-    demux: Demux
+    marking: Marking
     resume: Resume = dataclasses.field(default_factory=Resume)
     rest: bytes = b""
     restarts: int | None = None
@@ -40,7 +41,7 @@ class Chapter:
     @property
     def at(self) -> bytes:
         """The instant at which a note stands in it: that of its last line."""
-        return self.demux.last or records.now()
+        return self.marking.last or records.now()
 
 
 class Fetch:
@@ -96,7 +97,7 @@ class Fetch:
             params["sinceTime"] = since
         try:
             with self._api.stream(f"{self._target.path}/log", params=params, read_s=self._silence_s) as chunks:
-                self._whole(chapter, chunks)
+                self._whole(chapter, chunks, worth=0 if follow else _WORTH)
         except ApiFailure as failure:
             return failure
         return None
@@ -108,36 +109,45 @@ class Fetch:
         lines, _ = records.canonical([chapter.rest])
         chapter.rest = b""
         if lines:
-            whose, record = chapter.demux.part(lines[0])
-            self.put({whose: record})
+            self.put(chapter.marking.part(lines[0], since=self._since))
 
     def note(self, chapter: Chapter, text: str) -> None:
         """Say something of our own, once, in the log of the agent or, where that is not read, of the first that is."""
-        self.put({ANYBODY: records.note(text, chapter.at)})
+        self.put([chapter.marking.note(text, chapter.at)])
 
-    def _whole(self, chapter: Chapter, chunks: Iterator[bytes]) -> None:
+    def _whole(self, chapter: Chapter, chunks: Iterator[bytes], *, worth: int) -> None:
         pieces: list[bytes] = []
+        size = 0
         self._idle(True)
-        for chunk in chunks:
-            self._idle(False)
-            if self._closing():
-                return
-            cut = chunk.rfind(b"\n")
-            if cut < 0:
+        try:
+            for chunk in chunks:
+                self._idle(False)
+                if self._closing():
+                    return
                 pieces.append(chunk)
-            else:
-                pieces.append(chunk[:cut])
-                self._lines(chapter, b"".join(pieces).split(b"\n"))
-                pieces = [chunk[cut + 1 :]]
-            self._idle(True)
+                size += len(chunk)
+                if size > worth and b"\n" in chunk:
+                    pieces = [self._full(chapter, pieces)]
+                    size = 0
+                self._idle(True)
+        except ApiFailure:
+            self._full(chapter, pieces)
+            raise
         self._idle(False)
-        rest = b"".join(pieces)
+        rest = self._full(chapter, pieces)
         if rest and records.canonical([rest])[1]:
             self._strange(chapter, [rest])
         else:
             chapter.rest = rest
         self._new(chapter, chapter.resume.end())
         chapter.complete = True
+
+    def _full(self, chapter: Chapter, pieces: list[bytes]) -> bytes:
+        """Hand over the full lines; what is left of the last one."""
+        whole, newline, rest = b"".join(pieces).rpartition(b"\n")
+        if newline:
+            self._lines(chapter, whole.split(b"\n"))
+        return rest
 
     def _lines(self, chapter: Chapter, lines: list[bytes]) -> None:
         chapter.lines += len(lines)
@@ -154,8 +164,8 @@ class Fetch:
             chapter.resume.gap = False
             upto = lines[0][:INSTANT].decode()
             text = f"lines between {chapter.at.decode()} and {upto} may be missing: the node rotated the log of {self._target.place}"
-            self.put({ANYBODY: records.note(text, max(chapter.demux.last, lines[0][:INSTANT]))})
-        self.put(chapter.demux.divide(lines, since=self._since))
+            self.put([chapter.marking.note(text, max(chapter.marking.last, lines[0][:INSTANT]))])
+        self.put(chapter.marking.records(lines, since=self._since))
 
     def _strange(self, chapter: Chapter, lines: list[bytes]) -> None:
         for line in lines:

@@ -1,17 +1,17 @@
-"""One pass over one pod's log, in a thread of its own, for all the ranks that share it."""
+"""One pass over one pod's log, in a thread of its own, for all of its ranks that somebody wants."""
 
 import random
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from gpuctl.base.errors import GpuctlError, InternalError
 from gpuctl.clusters.kubernetes.streams import podlog, records
-from gpuctl.clusters.kubernetes.streams.podlog import ANYBODY, Chapter, Fetch
+from gpuctl.clusters.kubernetes.streams.podlog import Chapter, Fetch
 from gpuctl.clusters.kubernetes.streams.podstate import PodStates
-from gpuctl.clusters.kubernetes.streams.records import Demux
+from gpuctl.clusters.kubernetes.streams.readahead import Pace, Readahead
+from gpuctl.clusters.kubernetes.streams.records import Marking
 from gpuctl.clusters.kubernetes.streams.resume import Resume
-from gpuctl.clusters.kubernetes.streams.sharing import Pace, Shared
 from gpuctl.clusters.kubernetes.streams.target import PodTarget
 from gpuctl.kube.api import Api
 from gpuctl.kube.errors import ApiFailure, Gone, NotFound, TooMany, Unavailable, Undecodable
@@ -22,14 +22,13 @@ _TAIL_TRIES = 3
 
 
 class Reading:
-    """Reads a pod's log from ``since`` on and divides it among the ranks that join.
+    """Reads a pod's log from ``since`` on and marks whose each record is.
 
     Args:
         api: where the pod is.
         target: the pod.
         states: to see whether it still is there.
-        first: the rank (None: the agent) for which it is opened.
-        expected: the ranks that may join, it among them.
+        marks: of the ranks (None: the agent) that are wanted.
         since: an instant in the header's form.
         follow: until the container has ended for good.
         tail: begin with the last so many lines.
@@ -43,8 +42,7 @@ class Reading:
         target: PodTarget,
         states: PodStates,
         *,
-        first: int | None,
-        expected: Collection[int | None],
+        marks: Mapping[int | None, bytes],
         since: str | None,
         follow: bool,
         tail: int | None,
@@ -57,27 +55,26 @@ class Reading:
         self._tail = tail
         self._pace = pace
         self._gate = gate
-        self._expected = expected
-        self._kept: dict[int | None, list[bytes]] | None = None
-        self.shared = Shared(first, expected=expected, follow=follow, pace=pace)
-        self._closing = self.shared.closing
+        self._marks = marks
+        self._kept: list[bytes] | None = None
+        self.ahead = Readahead(follow=follow, pace=pace)
+        self._closing = self.ahead.closing
         self._fetch = Fetch(
             api,
             target,
             since=since,
             silence_s=pace.silence_s,
             put=self._put,
-            idle=self.shared.idle,
+            idle=self.ahead.idle,
             closing=self._closing.is_set,
         )
         threading.Thread(target=self._run, name=f"log-{target.name}", daemon=True).start()
 
-    def _put(self, divided: dict[int | None, bytes]) -> None:
+    def _put(self, marked: list[bytes]) -> None:
         if self._kept is None:
-            self.shared.put(divided)
-            return
-        for whose, block in divided.items():
-            self._kept.setdefault(whose, []).append(block)
+            self.ahead.put(marked)
+        else:
+            self._kept += marked
 
     def _run(self) -> None:
         failure: GpuctlError | None = None
@@ -92,7 +89,7 @@ class Reading:
         except Exception as error:
             if not self._closing.is_set():
                 failure = InternalError(f"cannot read the log of {self._target.place}: {type(error).__name__}: {error}")
-        self.shared.end(failure)
+        self.ahead.end(failure)
 
     def _read(self) -> None:
         chapters = self._chapters()
@@ -100,12 +97,12 @@ class Reading:
             self._last_lines(chapters, self._tail)
         last = b""
         for chapter in chapters:
-            chapter.demux.last = max(chapter.demux.last, last)
+            chapter.marking.last = max(chapter.marking.last, last)
             if self._follow and not self._target.previous:
                 self._followed(chapter)
             elif self._tail is None:
                 self._once(chapter)
-            last = chapter.demux.last
+            last = chapter.marking.last
             if self._closing.is_set():
                 return
 
@@ -113,9 +110,10 @@ class Reading:
         target = self._target
         # A pod without ranks (a worker of Ray) has an agent only, whose everything is.
         alone = target.ranks[0] if target.ranks and not target.prefixed else None
-        chapters = [Chapter(container=target.container, demux=Demux(ranks=target.ranks, prefixed=target.prefixed, alone=alone))]
-        if None in self._expected and not target.previous:
-            before = [Chapter(container=name, demux=Demux(ranks=(), prefixed=False)) for name in target.before]
+        marking = Marking(self._marks, ranks=target.ranks, prefixed=target.prefixed, alone=alone)
+        chapters = [Chapter(container=target.container, marking=marking)]
+        if None in self._marks and not target.previous:
+            before = [Chapter(container=name, marking=Marking(self._marks, ranks=(), prefixed=False)) for name in target.before]
             chapters = before + chapters
         return chapters
 
@@ -164,7 +162,7 @@ class Reading:
             if not standing.started:
                 if standing.over:
                     return
-                self.shared.known()
+                self.ahead.known()
                 seen_after = time.monotonic()
                 self._closing.wait(self._pace.poll_s)
                 continue
@@ -204,29 +202,27 @@ class Reading:
 
         A pod's last lines are not a rank's: more is read until there are enough of the wanted ones, or all was read.
         """
-        collected: dict[int | None, list[bytes]] = {}
+        collected: list[bytes] = []
         for chapter in chapters:
             asked = max(1, count * (len(self._target.ranks) + 1 if self._target.prefixed else 1))
-            kept: dict[int | None, list[bytes]] = {}
+            kept: list[bytes] = []
             for _ in range(_TAIL_TRIES):
                 kept = self._snapshot(chapter, asked)
-                there = sum(block.count(b"\n") for whose in self.shared.wanted for block in kept.get(whose, ()))
+                there = sum(not records.is_note(record) for record in kept)
                 if chapter.lines < asked or there >= count or not self._target.prefixed:
                     break
                 asked *= 8
             else:
                 kept = self._snapshot(chapter, None)
-            for whose, blocks in kept.items():
-                collected.setdefault(whose, []).extend(blocks)
-        for whose, blocks in collected.items():
-            self._put({whose: b"".join(blocks) if whose == ANYBODY else b"".join(records.last_lines(blocks, count))})
+            collected += kept
+        self._put(records.last_lines(collected, count))
 
-    def _snapshot(self, chapter: Chapter, tail: int | None) -> dict[int | None, list[bytes]]:
+    def _snapshot(self, chapter: Chapter, tail: int | None) -> list[bytes]:
         wait, began = self._pace.first_wait_s, time.monotonic()
         while True:
             fresh = Resume()
-            chapter.resume, chapter.demux.last = fresh, b""
-            kept: dict[int | None, list[bytes]] = {}
+            chapter.resume, chapter.marking.last = fresh, b""
+            kept: list[bytes] = []
             self._kept = kept
             try:
                 failure = self._fetch.read(chapter, tail=tail, previous=self._target.previous)
@@ -240,7 +236,7 @@ class Reading:
                 chapter.resume = Resume()
                 if isinstance(failure, NotFound) and not self._follow:
                     self._lost(chapter)
-                return {}
+                return []
             if not isinstance(failure, _PASSING):
                 raise failure
             if time.monotonic() - began > self._pace.farewell_s or self._closing.is_set():
@@ -256,16 +252,16 @@ class Reading:
 
     def _lost(self, chapter: Chapter) -> None:
         """The pod is not there any more."""
-        self.shared.known()
+        self.ahead.known()
         self._fetch.finish(chapter)
         if not chapter.complete:
-            since = f"what it said after {chapter.demux.last.decode()}" if chapter.demux.last else "what it said"
+            since = f"what it said after {chapter.marking.last.decode()}" if chapter.marking.last else "what it said"
             self._fetch.note(chapter, f"{self._target.place} is gone; {since} was lost")
 
     def _given_up(self, chapter: Chapter, failure: ApiFailure) -> None:
         """The node does not hand its log over, which concerns this pod alone."""
-        self.shared.known()
-        since = f"after {chapter.demux.last.decode()} " if chapter.demux.last else ""
+        self.ahead.known()
+        since = f"after {chapter.marking.last.decode()} " if chapter.marking.last else ""
         self._fetch.note(chapter, f"the log of {self._target.place} cannot be read {since}({failure.cause or failure.message})")
 
     def _pause(self, wait: float) -> float:

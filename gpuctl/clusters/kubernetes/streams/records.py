@@ -1,25 +1,30 @@
-"""From a pod's log, as the API server sends it, to records of :mod:`gpuctl.port.stream`, by rank.
+"""From a pod's log, as the API server sends it, to records of :mod:`gpuctl.port.stream`, marked with their ranks.
 
 With ``timestamps=true`` the kubelet puts an RFC 3339 instant before each line: nine digits and ``Z`` as a rule, which is a record's own
 instant; other runtimes cut zeros off or write an offset, and those lines are rewritten. The kubelet also says, as a line without an
-instant, why it cannot go on. All of it is done by list and block, not by line, where the usual form allows it.
+instant, why it cannot go on. All of it is done by whole lists, in as few steps a line as can be.
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from operator import add, itemgetter
+from typing import cast
+
+from gpuctl.port.stream import HEADER
 
 INSTANT = 30
 """Bytes of an instant."""
 TEXT = 31
 """Where a canonical line's text begins."""
-LONGEST = 64 * 1024
-"""Longest text of one record, in bytes; a longer line becomes several parts."""
 _SHAPE = b"0000-00-00T00:00:00.000000000Z "
 _DIGITS = bytes(0x30 if 0x30 <= code <= 0x39 else code for code in range(256))
 _TIMED = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:?\d\d)(?: |\Z)")
 _FULL = b"oF "
+_HEADED = bytes((0x80 + HEADER,))
+_UNWANTED = b"\n"
+"""How a record ends that nobody wants; no record has a newline."""
 
 
 def canonical(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -51,29 +56,33 @@ def _instant(second: bytes, fraction: bytes, zone: bytes) -> bytes:
     return second + b"." + fraction.ljust(9, b"0") + b"Z"
 
 
-class Demux:
-    """Divides the lines of one pod among its ranks and its agent.
+class Marking:
+    """Marks the lines of one container with whose they are (see :class:`gpuctl.port.stream.Together`).
 
     Instants that go back (the runtime stamps stdout and stderr in two threads; a clock was set) are held at the latest one before.
 
     Args:
+        marks: what stands at the end of the records of each rank (None: the agent); the lines of others are left out.
         ranks: the pod's ranks, ascending.
         prefixed: whether ``[rank] `` before a line says whose it is. A number that is none of the pod's ranks is the agent's text.
         alone: whose lines they are when there is no prefix; None is the agent.
     """
 
-    def __init__(self, *, ranks: Sequence[int], prefixed: bool, alone: int | None = None) -> None:
+    def __init__(self, marks: Mapping[int | None, bytes], *, ranks: Sequence[int], prefixed: bool, alone: int | None = None) -> None:
         self.last = b""
         """The latest instant so far."""
-        self._alone = alone
-        by_width: dict[int, dict[bytes, int]] = {}
+        by_width: dict[int, dict[bytes, bytes]] = {}
         for rank in ranks if prefixed else ():
             prefix = b"[%d] " % rank
-            by_width.setdefault(len(prefix), {})[prefix] = rank
-        self._widths = sorted(by_width.items(), key=lambda entry: -len(entry[1]))
+            by_width.setdefault(len(prefix), {})[prefix] = _ending(marks.get(rank), TEXT + len(prefix))
+        self._widths = sorted(((TEXT + width, ends) for width, ends in by_width.items()), key=lambda entry: -len(entry[1]))
+        self._otherwise = _ending(marks.get(alone), TEXT)
+        self._some = _UNWANTED in (self._otherwise, *(end for _, ends in self._widths for end in ends.values()))
+        # What concerns all is told to the agent, else to the first rank.
+        self._told = marks[None] if None in marks else marks[min(rank for rank in marks if rank is not None)]
 
-    def divide(self, lines: list[bytes], *, since: bytes | None = None) -> dict[int | None, bytes]:
-        """Records by rank, None for the agent.
+    def records(self, lines: list[bytes], *, since: bytes | None = None) -> list[bytes]:
+        """The marked records of those who have a mark.
 
         Args:
             lines: canonical ones.
@@ -82,33 +91,31 @@ class Demux:
         lines = self._ascending(lines)
         if since is not None:
             lines = lines[bisect_left(lines, since) :]
-        divided: dict[int | None, bytes] = {}
-        rest = lines
-        for width, ranks in self._widths:
-            if not rest:
+        endings: list[bytes | None] = [None] * len(lines)
+        for place, (end, ends) in enumerate(self._widths):
+            these = map(ends.get, [line[TEXT:end] for line in lines])
+            endings = list(these) if place == 0 else [one or other for one, other in zip(endings, these, strict=True)]
+            if None not in endings:
                 break
-            groups: dict[bytes, list[bytes]] = {prefix: [] for prefix in ranks}
-            adders = {prefix: group.append for prefix, group in groups.items()}
-            others: list[bytes] = []
-            other = others.append
-            end = TEXT + width
-            for line in rest:
-                adders.get(line[TEXT:end], other)(line)
-            for prefix, group in groups.items():
-                if group:
-                    divided[ranks[prefix]] = _records(group, prefix)
-            rest = others
-        if rest:
-            divided[self._alone] = _records(rest, b"")
-        return divided
+        else:
+            endings = [ending or self._otherwise for ending in endings]
+        marked = list(map(add, lines, cast("list[bytes]", endings)))
+        return [record for record in marked if record[-1:] != _UNWANTED] if self._some else marked
 
-    def part(self, line: bytes) -> tuple[int | None, bytes]:
+    def part(self, line: bytes, *, since: bytes | None = None) -> list[bytes]:
         """The record of a line that has no newline and will get none."""
-        whose, records = next(iter(self.divide([line]).items()))
-        return whose, records[:32] + b"P " + records[34:] if records.count(b"\n") == 1 else records
+        records = [headed(record) for record in self.records([line], since=since)]
+        return [record[:32] + b"P" + record[33:] for record in records]
+
+    def note(self, text: str, at: bytes) -> bytes:
+        """A record of gpuctl's own, for one of those who have a mark."""
+        return b"%b gF %b%b" % (at, text.replace("\n", " ").encode("utf-8", "replace"), _ending(self._told, HEADER))
 
     def _ascending(self, lines: list[bytes]) -> list[bytes]:
         if not lines:
+            return lines
+        if lines[0][:INSTANT] >= self.last and lines == sorted(lines):  # which only equal instants make false without need
+            self.last = lines[-1][:INSTANT]
             return lines
         heads = [line[:INSTANT] for line in lines]
         if heads[0] < self.last or heads != sorted(heads):
@@ -125,9 +132,24 @@ class Demux:
         return lines
 
 
-def note(text: str, at: bytes) -> bytes:
-    """A record of gpuctl's own."""
-    return b"%b gF %b\n" % (at, text.replace("\n", " ").encode("utf-8", "replace"))
+def headed(record: bytes) -> bytes:
+    """A marked record with a header's rest before its text."""
+    start = record[-1] - 0x80
+    return record if start == HEADER else record[:TEXT] + _FULL + record[start:-1] + _HEADED
+
+
+def is_note(record: bytes) -> bool:
+    """Whether a marked record is one of gpuctl's own."""
+    return record[-1:] == _HEADED and record[31:32] == b"g"
+
+
+def plain(records: list[bytes]) -> bytes:
+    """Records with an empty mark as a block of records of :mod:`gpuctl.port.stream`."""
+    kinds = set(map(itemgetter(-1), records))
+    start = kinds.pop() - 0x80
+    if kinds or start == HEADER:
+        return b"\n".join([*[headed(record)[:-1] for record in records], b""])
+    return b"\n".join([*[record[:TEXT] + _FULL + record[start:-1] for record in records], b""])
 
 
 def now() -> bytes:
@@ -137,38 +159,14 @@ def now() -> bytes:
     return f"{clock.now():%Y-%m-%dT%H:%M:%S.%f}000Z".encode()
 
 
-def last_lines(blocks: Iterable[bytes], count: int) -> list[bytes]:
-    """The records of the last ``count`` lines in ``blocks``; parts belong to the line they are of."""
-    records = b"".join(blocks).split(b"\n")
-    records.pop()
+def last_lines(records: list[bytes], count: int) -> list[bytes]:
+    """The last ``count`` of these records, and the notes of gpuctl's own before them."""
     start, left = len(records), count
-    while start:
-        if records[start - 1][32:33] == b"F" or start == len(records):
-            left -= 1
-            if left < 0:
-                break
+    while start and left:
         start -= 1
-    return [b"\n".join([*records[start:], b""])] if start < len(records) else []
+        left -= not is_note(records[start])
+    return list(filter(is_note, records[:start])) + records[start:]
 
 
-def _records(lines: list[bytes], prefix: bytes) -> bytes:
-    """Lines of one rank as records, their prefix gone."""
-    block = b"\n".join([*lines, b""])
-    if len(block) > LONGEST and max(map(len, lines)) > LONGEST:
-        return b"".join([_parts(line[:TEXT], line[TEXT + len(prefix) :]) for line in lines])
-    if prefix:
-        mark, head = b"Z " + prefix, b"Z " + _FULL
-        divided = block.replace(mark, head)
-        if len(divided) - len(block) == (len(head) - len(mark)) * len(lines):  # it stands nowhere but after the instants
-            return divided
-    start = TEXT + len(prefix)
-    return b"\n".join([*[line[:TEXT] + _FULL + line[start:] for line in lines], b""])
-
-
-def _parts(head: bytes, text: bytes) -> bytes:
-    out = []
-    while len(text) > LONGEST:
-        out.append(head + b"oP " + text[:LONGEST] + b"\n")
-        text = text[LONGEST:]
-    out.append(head + _FULL + text + b"\n")
-    return b"".join(out)
+def _ending(mark: bytes | None, start: int) -> bytes:
+    return _UNWANTED if mark is None else mark + bytes((0x80 + start,))

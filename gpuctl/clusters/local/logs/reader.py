@@ -23,6 +23,8 @@ class LocalRankLog:
         ended: whether nobody will write to it any more; asked at the end of the file, about ten times a second while following.
     """
 
+    together = None
+
     def __init__(self, directory: str, name: LogName, ended: Callable[[], bool]) -> None:
         self._files = Segments(directory, name)
         self._ended = ended

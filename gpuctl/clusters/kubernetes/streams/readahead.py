@@ -1,13 +1,12 @@
-"""What one thread reads of a pod, shared out among those who read the logs of its ranks."""
+"""What one thread reads of a pod's log, handed over to the one who wants it."""
 
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
 from gpuctl.base.errors import GpuctlError
-from gpuctl.clusters.kubernetes.streams.podlog import ANYBODY
 from gpuctl.clusters.kubernetes.streams.spool import Spool
 
 _ASK = 0.2
@@ -26,9 +25,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         farewell_s: how long the last lines of a container that has ended are tried for.
         opening_s: how long a follower waits for the first answer before it says "nothing new".
         quiet_s: silence after which everything that was there has come.
-        join_s: how long after its start a rank may join a pass.
         memory: bytes kept in memory per pod; what is more goes to a file.
-        most: bytes that wait for readers who do not come, before reading stops until they do.
+        most: bytes that wait for a reader who does not come, before reading stops until it does.
     """
 
     silence_s: float = 60.0
@@ -39,26 +37,20 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     farewell_s: float = 30.0
     opening_s: float = 1.0
     quiet_s: float = 0.05
-    join_s: float = 2.0
     memory: int = 16 << 20
     most: int = 256 << 20
 
 
-class Shared:
-    """Queues of records by rank, with one writer and any number of readers.
+class Readahead:
+    """A queue of records with one writer and one reader.
 
     Args:
-        first: the rank (None: the agent) that reads from the start.
-        expected: the ranks that may join, it among them.
         follow: whether there is a moment at which nothing new is there, although there will be.
     """
 
-    def __init__(self, first: int | None, *, expected: Collection[int | None], follow: bool, pace: Pace) -> None:
+    def __init__(self, *, follow: bool, pace: Pace) -> None:
         self._follow = follow
         self._pace = pace
-        self._expected = set(expected)
-        self._joined: set[int | None] = {first}
-        self._open = True
         self._changed = threading.Condition()
         self._spool = Spool(memory=pace.memory)
         self._started = time.monotonic()
@@ -70,42 +62,28 @@ class Shared:
         self.closing = threading.Event()
         """Set when nobody reads any more."""
 
-    def join(self, whose: int | None) -> bool:
-        """Take part; False when it is too late, or when this rank has already had its lines."""
+    def leave(self) -> None:
+        """The reader goes away, which ends the reading."""
         with self._changed:
-            if whose not in self._expected or whose in self._joined or not self._may_join():
-                return False
-            self._joined.add(whose)
-            return True
+            self.closing.set()
+            self._changed.notify_all()
+            if self._ended:
+                self._spool.close()
 
-    def leave(self, whose: int | None) -> None:
-        """Take no part any more. The last one ends the pass."""
-        with self._changed:
-            self._expected.discard(whose)
-            self._spool.drop(whose)
-            if not self._expected & self._joined:
-                self._expected.clear()
-                self.closing.set()
-                self._changed.notify_all()
-                if self._ended:
-                    self._spool.close()
+    def batches(self) -> Iterator[list[bytes]]:
+        """What came; an empty list while nothing new is there.
 
-    def blocks(self, whose: int | None) -> Iterator[bytes]:
-        """What came for a rank that has joined; an empty block while nothing new is there."""
+        Raises:
+            GpuctlError: what ended the reading, behind everything that came before.
+        """
         try:
             while True:
-                block = self._take(whose)
-                if block is None:
+                batch = self._take()
+                if batch is None:
                     return
-                yield block
+                yield batch
         finally:
-            self.leave(whose)
-
-    @property
-    def wanted(self) -> set[int | None]:
-        """Who reads; those who may, as long as nobody does."""
-        with self._changed:
-            return self._joined & self._expected or set(self._expected)
+            self.leave()
 
     def idle(self, waits: bool) -> None:
         """The writer begins, or ends, to wait for more."""
@@ -121,40 +99,32 @@ class Shared:
                 self._idle_since = time.monotonic()
             self._changed.notify_all()
 
-    def put(self, divided: dict[int | None, bytes]) -> None:
-        """Hand over records by rank (``ANYBODY``: whoever is first). Waits while too much lies here and nobody comes for it."""
+    def put(self, records: list[bytes]) -> None:
+        """Hand over records. Waits while too much lies here and nobody comes for it."""
         with self._changed:
-            if self._open and (not self._may_join() or self._spool.size > self._pace.memory // 4):
-                self._open = False
-                for whose in self._expected - self._joined:
-                    self._spool.drop(whose)
-                self._expected &= self._joined
-            for whose, block in divided.items():
-                if whose == ANYBODY:
-                    whose = self._anybody()
-                if block and whose in self._expected:
-                    self._spool.put(whose, block)
-            self._changed.notify_all()
+            if records and not self.closing.is_set():
+                self._spool.put(records)
+                self._changed.notify_all()
             while self._spool.size > self._pace.most and not self._asked and not self.closing.is_set():
                 self._changed.wait(1.0)
             self._asked = False
 
     def end(self, failure: GpuctlError | None) -> None:
-        """Nothing follows; readers that have had everything get ``failure``, if there was one."""
+        """Nothing follows; who has had everything gets ``failure``, if there was one."""
         with self._changed:
             self._failure, self._ended = failure, True
             if self.closing.is_set():
                 self._spool.close()
             self._changed.notify_all()
 
-    def _take(self, whose: int | None) -> bytes | None:
+    def _take(self) -> list[bytes] | None:
         asked = time.monotonic()
         with self._changed:
             while True:
-                block = self._spool.take(whose)
-                if block:
+                batch = self._spool.take()
+                if batch:
                     self._changed.notify_all()
-                    return block
+                    return batch
                 if self._ended:
                     if self._failure is not None:
                         raise self._failure
@@ -163,7 +133,7 @@ class Shared:
                 self._changed.notify_all()
                 wait = self._still(asked, time.monotonic())
                 if wait <= 0:
-                    return b""
+                    return []
                 self._changed.wait(wait)
 
     def _still(self, asked: float, now: float) -> float:
@@ -176,11 +146,3 @@ class Shared:
         if self._idle_since is None:
             return longest
         return min(longest, self._idle_since + self._pace.quiet_s - now)
-
-    def _may_join(self) -> bool:
-        return self._open and time.monotonic() - self._started <= self._pace.join_s
-
-    def _anybody(self) -> int | None:
-        """Who is told what concerns all: the agent, else the first rank."""
-        there = self._joined & self._expected or self._expected
-        return None if None in there else min((each for each in there if each is not None), default=None)
