@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from gpuctl.base import clock
 from gpuctl.base.errors import GpuctlError
+from gpuctl.base.once import once
 from gpuctl.clusters.kubernetes.observe.translate import Place
 from gpuctl.clusters.kubernetes.options import Options
 from gpuctl.kube import resources
@@ -71,7 +71,7 @@ class Surroundings:
         """Where jobs live."""
         return self.api.namespace
 
-    @cached_property
+    @once
     def discovery(self) -> Discovery:
         """What is installed there, at most some minutes old."""
         return self.api.discovery()
@@ -83,12 +83,12 @@ class Surroundings:
             self.__dict__.pop(name, None)
         self.__dict__["discovery"] = found
 
-    @cached_property
+    @once
     def kinds(self) -> tuple[Resource, ...]:
         """The kinds of job objects that are served."""
         return tuple(kind for kind in KINDS if kind.group == "batch" or self.discovery.has(kind))
 
-    @cached_property
+    @once
     def workloads(self) -> Resource | None:
         """Kueue's workloads in the version that is served."""
         return self.discovery.find(KUEUE, "workloads", versions=("v1beta2", "v1beta1"))
@@ -97,7 +97,7 @@ class Surroundings:
         """A kind of Kueue in the version that is served, None without Kueue."""
         return self.discovery.find(KUEUE, plural, versions=("v1beta2", "v1beta1"))
 
-    @cached_property
+    @once
     def queues(self) -> tuple[str, ...] | None:
         """The LocalQueues of the namespace; None when they could not be read."""
         kind = self.kueue("localqueues")
@@ -110,7 +110,7 @@ class Surroundings:
         except NotFound:
             return ()
 
-    @cached_property
+    @once
     def team(self) -> str | None:
         """The profile's team, else the namespace's label; None where neither is there or may be read."""
         if self.options.team is not None:
@@ -139,7 +139,7 @@ class Surroundings:
         """The present instant by the API server's clock, by which whoever switches nodes goes."""
         return clock.now() + timedelta(seconds=self.clock_ahead)
 
-    @cached_property
+    @once
     def uid(self) -> str:
         """The UID of kube-system; the server's address where that may not be read."""
         try:
