@@ -28,6 +28,8 @@ GROUP = "client.authentication.k8s.io"
 VERSIONS = (f"{GROUP}/v1", f"{GROUP}/v1beta1")
 EARLY_S = 30.0
 """How long before its end a credential is no longer used: the request has to arrive in time, and clocks differ."""
+BELIEVED_S = 10.0
+"""How long a failure counts for whoever asks next: several requests of one command shall not each wait for a plugin that hangs."""
 CONFIG_EXTENSION = f"{GROUP}/exec"
 
 
@@ -49,6 +51,7 @@ class Plugin:
     """A plugin and how to run it.
 
     Attributes:
+        context: whose credentials it gives.
         spec: as the kubeconfig says.
         directory: of the kubeconfig; a command with a slash in it is relative to it.
         cluster: what ``provideClusterInfo`` tells the plugin.
@@ -56,6 +59,7 @@ class Plugin:
         interactive: whether there is a person at a terminal.
     """
 
+    context: str
     spec: Exec
     directory: Path
     cluster: Mapping[str, Any]
@@ -94,7 +98,7 @@ class Plugin:
             f"the credential plugin {self.spec.command} gave no credentials",
             code="credential-plugin-failed",
             cause=cause,
-            hint=hint or (self.spec.install_hint.strip() or None),
+            hint=hint or f"kubectl --context {self.context} auth whoami    runs it as well",
         )
 
 
@@ -115,6 +119,7 @@ class ExecCredentials:
         self._now = now
         self._lock = threading.Lock()
         self._held: Kept | None = None
+        self._failed: tuple[float, AuthError] | None = None
         self._read_cache = cache is not None
 
     def current(self, limit_s: float) -> Credential:
@@ -127,7 +132,7 @@ class ExecCredentials:
             if not self._lasts(self._held):
                 self._held = self._cached()
             if not self._lasts(self._held):
-                self._held = self._run(limit_s)
+                self._held = self._run_unless_it_just_failed(limit_s)
                 if self._cache is not None and self._held.ends_at is not None:
                     self._cache.write(self._held)
             assert self._held is not None  # one of the two above
@@ -140,6 +145,15 @@ class ExecCredentials:
                 self._held = None
                 self._read_cache = False
             return True
+
+    def _run_unless_it_just_failed(self, limit_s: float) -> Kept:
+        if self._failed is not None and time.monotonic() - self._failed[0] < BELIEVED_S:
+            raise self._failed[1]
+        try:
+            return self._run(limit_s)
+        except AuthError as error:
+            self._failed = (time.monotonic(), error)
+            raise
 
     def _lasts(self, kept: Kept | None) -> bool:
         return kept is not None and (kept.ends_at is None or kept.ends_at - EARLY_S > self._now())
@@ -163,7 +177,7 @@ class ExecCredentials:
         try:
             ended = run([plugin.command, *(plugin.spec.args or ())], env=env, talking=plugin.talks(), limit_s=min(LIMIT_S, limit_s))
         except FileNotFoundError:
-            raise plugin.error(f"{plugin.command} was not found") from None
+            raise plugin.error(f"{plugin.command} was not found", hint=plugin.spec.install_hint.strip() or None) from None
         except OSError as error:
             raise plugin.error(f"{plugin.command} could not be started: {error.strerror}") from None
         return self._understood(ended)
@@ -171,9 +185,7 @@ class ExecCredentials:
     def _understood(self, ended: Ended) -> Kept:
         plugin = self._plugin
         if ended.code is None:
-            raise plugin.error(
-                f"it did not end within {ended.seconds:.0f} s and was stopped", hint=f"try it by hand: {plugin.spec.command}"
-            )
+            raise plugin.error(f"it did not end within {ended.seconds:.0f} s and was stopped")
         if ended.code != 0:
             how = f"it ended with {ended.code}" if ended.code > 0 else f"it died of signal {-ended.code}"
             raise plugin.error(f"{how}: {ended.last_words}" if ended.last_words else how)

@@ -97,6 +97,7 @@ def _credentials(
         return Fixed(Credential(authorization=_basic(user.username, user.password), certificate=base.certificate, key=base.key))
     if user.exec is not None:
         plugin = Plugin(
+            context=chosen.name,
             spec=user.exec,
             directory=chosen.user_directory,
             cluster=cluster_info(chosen, authority),

@@ -1,5 +1,6 @@
 """Running a credential plugin: its output, its last words, and an end when it hangs."""
 
+import atexit
 import dataclasses
 import os
 import signal
@@ -13,6 +14,8 @@ LIMIT_S = 60.0
 TALKING_LIMIT_S = 300.0
 """How long it may take once it has said something to the person at the terminal (a device code to enter elsewhere)."""
 _STEP_S = 0.05
+_running: "set[subprocess.Popen[bytes]]" = set()
+"""Plugins that nobody may be waiting for any more: who gave a cluster up leaves without them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,8 @@ def run(argv: Sequence[str], *, env: Mapping[str, str], talking: bool, limit_s: 
         # A group of its own can be ended whole. One that may ask a person stays in the terminal's foreground group.
         start_new_session=not talking,
     )
+    if not talking:
+        _running.add(process)
     assert process.stdout is not None
     assert process.stderr is not None
     output, errors = bytearray(), bytearray()
@@ -66,6 +71,7 @@ def run(argv: Sequence[str], *, env: Mapping[str, str], talking: bool, limit_s: 
                 break
     if code is None:
         _stop(process, whole_group=not talking)
+    _running.discard(process)
     for reader in readers:
         reader.join(1.0)  # a grandchild may hold a pipe open; what was said until now counts
     lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
@@ -106,3 +112,13 @@ def _stop(process: subprocess.Popen[bytes], *, whole_group: bool) -> None:
             continue
         if number == signal.SIGKILL or not whole_group:
             return
+
+
+@atexit.register
+def _leave_none() -> None:
+    for process in tuple(_running):
+        if process.poll() is None:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -218,6 +219,37 @@ def test_a_plugin_that_hangs_is_stopped_with_its_children(place: Place, monkeypa
             break
         time.sleep(0.05)
     assert not _alive(child)
+
+
+def test_who_leaves_without_the_answer_leaves_no_plugin(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    leaving = f"""
+import os, pathlib, threading, time
+from gpuctl.kube import pluginprocess
+words = ["sh", "-c", "echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 60"]
+run = lambda: pluginprocess.run(words, env=os.environ, talking=False, limit_s=60)
+threading.Thread(target=run, daemon=True).start()
+while not pathlib.Path({str(pid)!r}).exists():
+    time.sleep(0.01)
+"""
+    subprocess.run([sys.executable, "-c", leaving], check=True, timeout=60)
+    for _ in range(100):
+        if not _alive(int(pid.read_text())):
+            break
+        time.sleep(0.05)
+    assert not _alive(int(pid.read_text()))
+
+
+def test_several_requests_wait_for_one_that_fails_once(place: Place) -> None:
+    api = place.api("import os; open(os.environ['COUNT'], 'a').write('x'); raise SystemExit(1)", installHint="apt install login")
+    for _ in range(3):
+        with pytest.raises(AuthError) as failed:
+            ask(api)
+        assert failed.value.hint == "kubectl --context res-a auth whoami    runs it as well"
+    assert place.count.read_text() == "x"
+    with pytest.raises(AuthError) as missing:
+        ask(place.api(command="no-such-login-program", installHint="apt install login"))
+    assert missing.value.hint == "apt install login"
 
 
 def _alive(pid: int) -> bool:
