@@ -18,7 +18,7 @@ from gpuctl.port.stream import Stop
 PAUSE = 0.05
 """Seconds between two looks at logs that had nothing new."""
 _LONGEST_PAUSE = 0.2
-_BATCH = 1 << 13
+_BATCH = 1 << 12
 """Records that are worth a batch. Larger ones would be slower: they do not fit a processor's cache."""
 _WORTH = 0.5
 """Seconds that a batch waits to become worth it while logs come slowly over a network and nobody follows them."""

@@ -116,11 +116,13 @@ class _Parts:
                 out.append(record)
         return out
 
-    def rest(self) -> list[bytes]:
-        """Lines that never ended, by the instant of their last part."""
-        rest = [
-            parts[-1][:32] + b"F " + b"".join([part[HEADER:-TAG] for part in parts]) + parts[-1][-TAG:] for parts in self.waiting.values()
-        ]
+    def rest(self, after: bytes = b"") -> list[bytes]:
+        """Lines that never ended, by the instant of their last part, but not before ``after``."""
+        rest = []
+        for parts in self.waiting.values():
+            last = parts[-1]
+            text = b"".join([part[HEADER:-TAG] for part in parts])
+            rest.append(max(last[:INSTANT], after) + last[INSTANT:32] + b"F " + text + last[-TAG:])
         return sorted(rest, key=by_instant)
 
 
@@ -151,11 +153,14 @@ def _alone(blocks: Iterator[bytes], tag: bytes) -> Iterator[list[bytes]]:
 def _joined(batches: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
     """Batches of several logs, of which a part can only be the last record."""
     parts = _Parts()
+    last = b""
     for batch in batches:
+        if batch:
+            last = batch[-1][:INSTANT]
         if batch and (parts.waiting or _is_part(batch[-1])):
             batch = parts.join(batch)
             if not batch:
                 continue
         yield batch
     if parts.waiting:
-        yield parts.rest()
+        yield parts.rest(last)

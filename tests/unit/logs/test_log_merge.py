@@ -21,7 +21,7 @@ from gpuctl.pool.logs.gather import instant, nanoseconds
 from gpuctl.pool.logs.label import Among, Labels, ranges
 from gpuctl.pool.logs.merge import Arrivals, LogLine, lines, rendered
 from gpuctl.pool.logs.source import Source
-from gpuctl.port.stream import RankLog
+from gpuctl.port.stream import HEADER, RankLog
 from tests.unit.logs.records import T0, MemberLog, MemoryLog, MemoryPod
 
 NEVER = threading.Event()
@@ -136,7 +136,8 @@ def test_logs_that_come_together_are_what_they_would_be_apart(
         blocks: dict[int | None, list[bytes]] = {rank: [] for rank in among}
         batches: list[list[tuple[int | None, bytes, bytes, int]]] = [[]]
         at = T0
-        for rank, step, text, how in steps:
+        ends = [(rank, 0, b"end", b"o") for rank in (None, 7, 8, 9, 10, 11)]  # of parts
+        for rank, step, text, how in [*steps, *ends]:
             at += step
             shift = None if rank is None else rank + 100 * node
             kind = {b"P": b"oP", b"g": b"gF"}.get(how, b"oF")
@@ -158,6 +159,14 @@ def test_logs_that_come_together_are_what_they_would_be_apart(
         return
     one, other = (b"".join(rendered(logs, LogQuery(**query), NEVER)) for logs in (together, apart))  # type: ignore[arg-type]
     assert Counter(one.split(b"\n")) == Counter(other.split(b"\n"))  # of one instant, ranks come in any order
+
+
+def test_a_line_that_never_ends_comes_last_of_those_that_come_together() -> None:
+    early, late = instant(T0), instant(T0 + 5)
+    pod = MemoryPod([[(None, early, b"oP half", HEADER)], [(3, late, b"[3] full", 35)]])
+    logs = [MemberLog(pod, rank=None), MemberLog(pod, rank=3)]
+    got = [(line.rank, line.at.encode(), line.text) for line in lines(logs, LogQuery(), NEVER)]
+    assert got == [(3, late, b"full"), (None, late, b"half")]
 
 
 def sorted_lines(logs: Sequence[RankLog]) -> list[tuple[object, ...]]:

@@ -8,8 +8,8 @@ from collections import deque
 from itertools import chain
 from typing import IO
 
-BLOCK = 1 << 20
-"""Most bytes handed out at once, unless one list alone is more."""
+BLOCK = 1 << 17
+"""Most bytes handed out at once, unless one list alone is more. What is larger does not stay in a processor's cache until it is merged."""
 
 
 class Spool:
