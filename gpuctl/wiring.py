@@ -73,7 +73,8 @@ def open_pool(
     members = tuple(_member(entry, chosen, settings, alone=alone, rival=rivals.get(entry.name)) for entry in chosen.clusters)
     deadline = request_timeout if request_timeout is not None else settings.get(keys.REQUEST_TIMEOUT)
     record = os.path.join(settings.get(keys.STATE_DIR) or paths.state_dir(env), "record", chosen.name) if _forget(members) else None
-    return DirectPool(Members(members, deadline=deadline), user=account(), profile=chosen.name, record_at=record)
+    strict = request_timeout is not None or settings.given_by(keys.REQUEST_TIMEOUT) is not None
+    return DirectPool(Members(members, deadline=deadline, strict=strict), user=account(), profile=chosen.name, record_at=record)
 
 
 def build_cluster(entry: "ClusterEntry", settings: Settings) -> "Cluster":

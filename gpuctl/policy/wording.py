@@ -20,8 +20,9 @@ def shape(job: QueueJob | Running) -> str:
 
 
 def devices_word(nodes: Iterable[NodeState]) -> str:
-    """What the devices of these nodes are called: ``slots`` where none of them has GPUs."""
-    return "slots" if all(node.gpu_type in SLOT_TYPES for node in nodes) else "GPUs"
+    """What the devices of these nodes are called: ``slots`` where there are some and none of them is a GPU."""
+    types = {node.gpu_type for node in nodes if node.gpus or node.devices or node.devices_free}
+    return "slots" if types and types <= set(SLOT_TYPES) else "GPUs"
 
 
 def instant(at: datetime, now: datetime) -> str:

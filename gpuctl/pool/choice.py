@@ -68,7 +68,10 @@ def rank(seen: Sequence[Seen], submission: Submission, *, barred: Mapping[str, R
 
 
 def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason | None) -> Iterable[Offer]:
-    """One offer for each tier that the cluster has nodes of, or that the profile says it is."""
+    """One offer for each tier that the cluster has nodes of, or that the profile says it is.
+
+    A tier of nodes without GPUs is none to a job that asks for some, where another one has them.
+    """
     member = seen.member
     own = member.tier or ("reserved" if seen.unknown is not None or not seen.nodes else None)
     if seen.error is not None:
@@ -80,7 +83,8 @@ def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason
         by_tier.setdefault(tier, []).append(state)
         if node.gpus_free is None and node.gpus and not node.devices:
             uncounted.add(tier)
-    for tier in list(by_tier) or [own]:
+    useful = [tier for tier, nodes in by_tier.items() if not job.gpus or any(node.gpus for node in nodes)]
+    for tier in useful or list(by_tier) or [own]:
         nodes = by_tier.get(tier, [])
         wanted = tuple(node for node in nodes if placement.asks_for(job, node))
         reason = barred

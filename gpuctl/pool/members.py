@@ -85,11 +85,13 @@ class Members:
     Args:
         members: at least one.
         deadline: seconds that one cluster may take before the others are answered without it.
+        strict: somebody named the deadline, so it holds for a single cluster as well.
     """
 
-    def __init__(self, members: Iterable[Member], *, deadline: float) -> None:
+    def __init__(self, members: Iterable[Member], *, deadline: float, strict: bool = False) -> None:
         self.all: tuple[Member, ...] = tuple(members)
         self.deadline = deadline
+        self._strict = strict
         if not self.all:
             raise ValueError("a pool has at least one cluster")
 
@@ -116,11 +118,12 @@ class Members:
     def ask(self, question: Callable[[Cluster], T], *, among: Iterable[Member] | None = None) -> Answers[T]:
         """Ask every member (or those ``among`` them) at once and wait for each at most the deadline.
 
-        One member is asked in this thread: a listing on one machine must not pay for threads, and a cluster keeps its own deadlines.
+        One member is asked in this thread unless the deadline is strict: a listing on one machine must not pay for threads, and a
+        cluster keeps its own deadlines.
         An error that is no GpuctlError is a bug and is raised.
         """
         asked = self.all if among is None else tuple(among)
-        if len(asked) <= 1:
+        if len(asked) <= 1 and not self._strict:
             return _inline(question, asked)
         calls = [_Call(question, member) for member in asked]
         ends = time.monotonic() + self.deadline

@@ -65,9 +65,12 @@ def refusal(submission: Submission, judged: Sequence[Judged], seen: Sequence[See
     )
 
 
-def reasons(told: Sequence[Judged], *, most: int = 4) -> str:
-    """``res-a: 24 of 32 H100 free, but in pieces of 4; cloud: 0 of 8 H100 free``. The tier is named where a cluster has several."""
-    tiers: dict[str, set[str | None]] = {}
+def reasons(told: Sequence[Judged], *, most: int = 4, chosen: Judged | None = None) -> str:
+    """``res-a: 24 of 32 H100 free, but in pieces of 4; cloud: 0 of 8 H100 free``. The tier is named where a cluster has several.
+
+    ``chosen``: where the job goes instead, perhaps another tier of one of them.
+    """
+    tiers: dict[str, set[str | None]] = {chosen.offer.cluster: {chosen.offer.tier}} if chosen is not None else {}
     for each in told:
         tiers.setdefault(each.offer.cluster, set()).add(each.offer.tier)
     parts = [

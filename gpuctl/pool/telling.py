@@ -31,7 +31,7 @@ def sentence(choice: Choice, submitted: Submitted) -> str:
         text += f": {chosen.reason.sentence or chosen.reason.code}"
         text += f", in {duration.short((chosen.at - clock.now()).total_seconds())}" if chosen.at is not None else ""
     before = [ranked.judged for ranked in choice.ranked[1:] if ranked.judged is not None and _told(ranked.judged, chosen)]
-    return f"{text} ({reasons(before, most=3)})" if before else text
+    return f"{text} ({reasons(before, most=3, chosen=chosen)})" if before else text
 
 
 def _told(other: Judged, chosen: Judged) -> bool:

@@ -27,13 +27,18 @@ STATELESS = frozenset(Capability) - {
 
 
 def fake_pool(
-    *clusters: FakeCluster, deadline: float = 5.0, user: str = "anna", prices: Mapping[str, str] | None = None, record_at: Any = None
+    *clusters: FakeCluster,
+    deadline: float = 5.0,
+    strict: bool = False,
+    user: str = "anna",
+    prices: Mapping[str, str] | None = None,
+    record_at: Any = None,
 ) -> DirectPool:
     """A pool of these clusters, or of a single one named ``local``.
 
     Args:
         clusters: in the profile's order.
-        deadline: seconds for each.
+        deadline: seconds for each; ``strict``: also for a single one.
         user: whose jobs are mine.
         prices: price lists by cluster, as a profile writes them.
         record_at: the directory of a record; with it, every cluster is one that forgets.
@@ -51,7 +56,10 @@ def fake_pool(
         for cluster in clusters or (FakeCluster(),)
     ]
     return DirectPool(
-        Members(members, deadline=deadline), user=user, profile="fake", record_at=None if record_at is None else str(record_at)
+        Members(members, deadline=deadline, strict=strict),
+        user=user,
+        profile="fake",
+        record_at=None if record_at is None else str(record_at),
     )
 
 

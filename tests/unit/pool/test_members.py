@@ -38,6 +38,15 @@ def test_a_slow_cluster_does_not_delay_the_others_past_its_deadline() -> None:
     assert listing.incomplete == {"west": "cluster west did not answer in 0.2 s"}
 
 
+def test_a_deadline_that_was_named_holds_for_a_single_cluster_too() -> None:
+    west = FakeCluster("west")
+    west.delay = 3.0
+    start = time.monotonic()
+    listing = fake_pool(west, deadline=0.2, strict=True).jobs(JobQuery())
+    assert time.monotonic() - start < 2.0
+    assert listing.incomplete == {"west": "cluster west did not answer in 0.2 s"}
+
+
 def test_clusters_are_asked_at_the_same_time() -> None:
     pool = fake_pool(*two(), deadline=5.0)
     together = threading.Barrier(2, timeout=5.0)

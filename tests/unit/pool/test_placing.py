@@ -6,6 +6,7 @@ import pytest
 
 from gpuctl.base.errors import AuthError, InvalidInput, NotAllowedError, NotKeptHere, UnavailableError
 from gpuctl.model.ask import Listing
+from gpuctl.model.place import Node
 from gpuctl.model.quota import Quota
 from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.model.spec import VolumeMount
@@ -71,13 +72,26 @@ def test_two_tiers_of_one_cluster_are_two_places() -> None:
     both.busy = {"both-0": 8}
     pool = fake_pool(both, full(stateless("other")))
     submitted = pool.submit(submission())
-    assert submitted.sentence == "submitted to both, on-demand (both: 0 of 8 H100 free; other: 0 of 16 H100 free)"
+    assert submitted.sentence == "submitted to both, on-demand (both, reserved: 0 of 8 H100 free; other: 0 of 16 H100 free)"
     assert submitted.job.tier == "on-demand"
     with pytest.raises(UnavailableError):
         pool.submit(submission("gang", nodes=2, cluster="both", tier="reserved", gpus=4))
     with pytest.raises(InvalidInput) as caught:
         pool.submit(submission("paid", cluster="other", tier="on-demand"))
     assert caught.value.code == "no-such-tier"
+
+
+def test_nodes_without_gpus_are_no_tier_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed = stateless("mixed", tier=None)
+    mixed.tiers = dict.fromkeys(mixed.node_names, "reserved")
+    cpu = Node(name="cpu-0", cluster="mixed", ready=True, gpus=0, gpus_free=0)
+    with_gpus = mixed.nodes().items
+    monkeypatch.setattr(mixed, "nodes", lambda: Listing(items=(cpu, *with_gpus)))
+    assert fake_pool(mixed).plan(submission(gpus=8)).options[1:] == ()
+    monkeypatch.setattr(mixed, "nodes", lambda: Listing(items=(cpu,)))
+    with pytest.raises(NotAllowedError) as caught:
+        fake_pool(mixed, stateless("other", gpus=4)).submit(submission(gpus=8))
+    assert caught.value.cause == "mixed: has 0 GPUs in all; other: at most 4 H100 on one node"
 
 
 def test_what_the_flags_leave() -> None:
