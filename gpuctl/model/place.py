@@ -75,6 +75,22 @@ class Node(Seen, frozen=True, kw_only=True):
     """Why it cannot be used, if it cannot."""
 
 
+class Footprint(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job takes of a place besides devices, where it does not say so itself. CPU in thousandths of a core, memory in bytes.
+
+    Attributes:
+        cpu_millis, memory: of a pod without devices.
+        share: how much of a node its devices divide among them: a pod gets their part of its CPU and memory. 0: nothing is counted.
+        head_cpu_millis, head_memory: of one more pod without devices that goes with the gang, a Ray's head; 0 without.
+    """
+
+    cpu_millis: int = 0
+    memory: int = 0
+    share: float = 0.0
+    head_cpu_millis: int = 0
+    head_memory: int = 0
+
+
 class ClusterStatus(Seen, frozen=True, kw_only=True):
     """One cluster of the pool. ``free`` and ``total`` count GPUs by type."""
 

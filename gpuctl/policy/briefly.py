@@ -6,7 +6,7 @@ import msgspec
 
 from gpuctl.model import gputype
 from gpuctl.model.reason import Reason
-from gpuctl.policy import placement
+from gpuctl.policy import footprint, placement
 from gpuctl.policy.space import Room
 from gpuctl.policy.values import NodeState, QueueJob
 from gpuctl.policy.wording import SLOT_TYPES, devices_word, plural, shape
@@ -42,7 +42,8 @@ def _sentence(job: QueueJob, nodes: Sequence[NodeState], typed: Sequence[NodeSta
         broken = code == "fragmented" or 0 < largest < job.gpus
         return f"{free} of {there} {kind} free" + (f", but in pieces of {largest}" if broken else "")
     if code == "capacity":
-        return f"{free} of {there} {kind} free, but not the CPU or memory for {shape(job)}"
+        head = " with the head of its Ray" if footprint.has_head(job) else ""
+        return f"{free} of {there} {kind} free, but not the CPU or memory for {shape(job)}{head}"
     if code == "not-ready":
         sick = [node for node in typed if not node.ready]
         first = f": {sick[0].why}" if sick and sick[0].why else ""

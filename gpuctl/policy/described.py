@@ -2,15 +2,23 @@
 
 from datetime import datetime
 
-from gpuctl.model.place import Node
+from gpuctl.model.place import Footprint, Node
 from gpuctl.model.spec import JobSpec, Tier
 from gpuctl.policy.values import ArrayProgress, NodeState, QueueJob
 
 
 def queue_job(
-    spec: JobSpec, *, job_id: str, name: str, submitted_at: datetime, user: str = "", team: str | None = None, tier: Tier = "any"
+    spec: JobSpec,
+    *,
+    job_id: str,
+    name: str,
+    submitted_at: datetime,
+    user: str = "",
+    team: str | None = None,
+    tier: Tier = "any",
+    footprint: Footprint | None = None,
 ) -> QueueJob:
-    """A job with nothing but what its spec asks for. ``tier``: the one that it is limited to."""
+    """A job with nothing but what its spec asks for. ``tier``: the one that it is limited to; ``footprint``: of the one place it is for."""
     return QueueJob(
         id=job_id,
         name=name,
@@ -23,6 +31,7 @@ def queue_job(
         gpu_type=spec.gpu_type,
         cpu_millis=spec.cpu_millis or 0,
         memory=spec.memory_bytes or 0,
+        footprint=footprint,
         devices=spec.devices,
         tier=tier,
         exclude=spec.exclude,

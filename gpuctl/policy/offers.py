@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from gpuctl.model.place import Footprint
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Reason
 from gpuctl.policy import placement, quota
@@ -40,6 +41,7 @@ class Offer(NamedTuple):
         cost: of the job, where a price is known.
         team: whose jobs it takes mine for.
         keeps_fit: whether a job that has to end within its window may wait there.
+        footprint: what the job takes there besides devices; None: what it asks for.
     """
 
     cluster: str
@@ -53,6 +55,7 @@ class Offer(NamedTuple):
     cost: Cost | None = None
     team: str | None = None
     keeps_fit: bool = False
+    footprint: Footprint | None = None
 
 
 class Standing(IntEnum):
@@ -160,7 +163,8 @@ def _placed(job: QueueJob, offer: Offer, over: tuple[Reason, int] | None) -> Jud
 
 
 def _as_there(job: QueueJob, offer: Offer) -> QueueJob:
-    return msgspec.structs.replace(job, team=offer.team) if offer.team != job.team else job
+    same = offer.team == job.team and offer.footprint == job.footprint
+    return job if same else msgspec.structs.replace(job, team=offer.team, footprint=offer.footprint)
 
 
 def _now(offer: Offer) -> datetime | None:
@@ -182,6 +186,9 @@ def _best_packing(job: QueueJob, rivals: Sequence[Judged]) -> Judged:
     """Among clusters of one tier where it starts now: as ``policy.placement`` packs."""
     if len(rivals) == 1:
         return rivals[0]
+    # Each place has taken its own footprint into account; where they are alike it counts again for the choice.
+    alike = {each.offer.footprint for each in rivals}
+    job = msgspec.structs.replace(job, footprint=alike.pop() if len(alike) == 1 else None)
     outcome = placement.place(job, Snapshot(nodes=tuple(node for each in rivals for node in _open_nodes(job, each.offer))))
     chosen = outcome.cluster if isinstance(outcome, Placement) else rivals[0].offer.cluster
     return next(each for each in rivals if each.offer.cluster == chosen)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from gpuctl.base import quantity
 from gpuctl.model.reason import Reason
+from gpuctl.policy import footprint
+from gpuctl.policy.footprint import Seated
 from gpuctl.policy.packing import Option, Packing, pack
 from gpuctl.policy.space import TIERS, Room, Space, total
 from gpuctl.policy.values import NodeState, PodPlace, QueueJob, Snapshot
@@ -21,11 +23,12 @@ from gpuctl.policy.wording import devices_word, plural, shape
 
 
 class Placement(NamedTuple):
-    """A gang's place: one cluster, one tier, one entry per pod in rank order."""
+    """A gang's place: one cluster, one tier, one entry per pod in rank order; the node of its head, where it has one (a Ray's)."""
 
     cluster: str
     tier: str | None
     pods: tuple[PodPlace, ...]
+    head: str | None = None
 
 
 class Refusal(NamedTuple):
@@ -53,18 +56,18 @@ def place(job: QueueJob, where: Snapshot | Space) -> Placement | Refusals:
             groups.setdefault((node.tier, node.cluster), []).append(room)
     refusals: list[Refusal] = []
     for tier in sorted({tier for tier, _ in groups}, key=_tier_rank):
-        best: tuple[tuple[int, int, int, str], Packing, list[Room]] | None = None
+        best: tuple[tuple[int, int, int, str], Packing, Seated] | None = None
         for cluster in sorted(cluster for other, cluster in groups if other == tier):
-            rooms = [room for room in groups[tier, cluster] if barred(job, room.node) is None]
-            packing = None if cluster in space.unreachable else pack(list(_options(job, rooms)), job.pods, job.gpus)
-            if packing is None:
+            seated = None if cluster in space.unreachable else _seated(job, groups[tier, cluster])
+            packing = None if seated is None else pack(list(_options(job, seated.rooms)), job.pods, job.gpus)
+            if seated is None or packing is None:
                 refusals.append(_refuse(job, cluster, tier, groups[tier, cluster], cluster in space.unreachable, alone=len(groups) == 1))
                 continue
             key = (packing.opened, packing.nodes, packing.left, cluster)
             if best is None or key < best[0]:
-                best = (key, packing, rooms)
+                best = (key, packing, seated)
         if best is not None:
-            return Placement(best[0][3], tier, _pods(job, best[1], best[2]))
+            return Placement(best[0][3], tier, _pods(job, best[1], best[2].rooms), best[2].head)
     known = {cluster for _, cluster in groups}
     unseen = [cluster for cluster in space.unreachable if cluster not in known and job.cluster in (None, cluster)]
     refusals += [Refusal(cluster, None, _unreachable(cluster)) for cluster in unseen]
@@ -146,9 +149,30 @@ def _idle(node: NodeState) -> NodeState:
     )
 
 
+def _seated(job: QueueJob, rooms: Sequence[Room]) -> Seated | None:
+    """The rooms that count for the pods, once the head has its place (on GPUs of any type); None when it finds none."""
+    return footprint.seat(
+        job,
+        [room for room in rooms if barred(job, room.node) is None],
+        [room for room in rooms if room.node.ready and not edges.barred(job, room.node)],
+    )
+
+
+def _seated_alone(job: QueueJob, rooms: Sequence[Room], *, whole: bool) -> Seated | None:
+    """As :func:`_seated`, with nobody else there; ``whole``: on nodes, too, that are not ready, or others' now."""
+    empty = [Room.empty(room.node) for room in rooms]
+    if not whole:
+        return _seated(job, empty)
+    return footprint.seat(job, [room for room in empty if barred(job, room.node) != "no-such-gpu"], empty)
+
+
+def _fits(job: QueueJob, seated: Seated | None) -> bool:
+    return seated is not None and sum(option.capacity for option in _options(job, seated.rooms)) >= job.pods
+
+
 def _options(job: QueueJob, rooms: Sequence[Room]) -> Iterable[Option]:
     for index, room in enumerate(rooms):
-        capacity = room.capacity(job.gpus, job.cpu_millis, job.memory, job.devices, job.pods)
+        capacity = footprint.capacity(job, room)
         if capacity:
             yield Option(capacity, room.free, room.whole, index)
 
@@ -175,13 +199,11 @@ def _refuse(job: QueueJob, cluster: str, tier: str | None, rooms: Sequence[Room]
         there = sorted({room.node.gpu_type for room in rooms if room.node.gpu_type})
         sentence = f"no {job.gpu_type} in {where}" + (f", which has {', '.join(there)}" if there else "")
         return Refusal(cluster, tier, Reason(code="no-such-gpu", sentence=sentence, what="change"), job.pods * job.gpus)
-    empty = [Room.empty(room.node) for room in typed]
-    if sum(option.capacity for option in _options(job, empty)) < job.pods:
+    if not _fits(job, _seated_alone(job, rooms, whole=True)):
         return Refusal(cluster, tier, _never(job, typed, where), job.pods * job.gpus)
-    counting = [room for room in typed if barred(job, room.node) is None]
-    if sum(option.capacity for option in _options(job, [Room.empty(room.node) for room in counting])) < job.pods:
+    if not _fits(job, _seated_alone(job, rooms, whole=False)):
         return _closed(job, cluster, tier, where, typed)
-    return _short(job, cluster, tier, "" if alone else f" in {where}", counting)
+    return _short(job, cluster, tier, "" if alone else f" in {where}", [room for room in typed if barred(job, room.node) is None])
 
 
 def _unreachable(cluster: str) -> Reason:
@@ -235,14 +257,25 @@ def _short(job: QueueJob, cluster: str, tier: str | None, where: str, rooms: Seq
 def _scarce(job: QueueJob, where: str, rooms: Sequence[Room]) -> Reason:
     """The devices are there, CPU or memory on their nodes is not."""
     facts: list[str] = []
-    memories = [room.memory for room in rooms if room.memory is not None]
-    if job.memory and memories and max(memories) // job.memory < job.pods:
-        facts.append(f"{quantity.memory(job.memory)} memory per node, at most {quantity.memory(max(0, *memories, 0))} is free on one")
-    cpus = [room.cpu for room in rooms if room.cpu is not None]
-    if job.cpu_millis and cpus and max(cpus) // job.cpu_millis < job.pods:
-        facts.append(f"{job.cpu_millis / 1000:g} cores per node, at most {max(0, *cpus, 0) / 1000:g} are free on one")
-    needs = " and ".join(facts) or f"{shape(job)} with its CPU and memory"
+    sized = [(room, *footprint.per_pod(job, room.node)) for room in rooms]
+    memories = [(room.memory, memory) for room, _, memory in sized if room.memory is not None and memory]
+    if memories and sum(max(0, free) // memory for free, memory in memories) < job.pods:
+        most, memory = max(memories)
+        short = f"at most {quantity.memory(max(0, most))} is free on one" if most < memory else _enough(memories)
+        facts.append(f"{quantity.memory(memory)} memory per node, {short}")
+    cpus = [(room.cpu, cpu) for room, cpu, _ in sized if room.cpu is not None and cpu]
+    if cpus and sum(max(0, free) // cpu for free, cpu in cpus) < job.pods:
+        most, cpu = max(cpus)
+        short = f"at most {max(0, most) / 1000:g} are free on one" if most < cpu else _enough(cpus)
+        facts.append(f"{cpu / 1000:g} cores per node, {short}")
+    needs = ", and ".join(facts) or f"{shape(job)} with its CPU and memory"
+    if not facts and sum(option.capacity for option in _options(job, rooms)) >= job.pods:
+        needs = f"{footprint.head_words(job)} beside its nodes, and no node has them free"
     return Reason(code="capacity", sentence=f"needs {needs}{where}", what="wait", advice="ask less with --cpus or --memory, or wait")
+
+
+def _enough(amounts: Sequence[tuple[int, int]]) -> str:
+    return f"{sum(free >= asked for free, asked in amounts)} of {plural(len(amounts), 'node')} have that free"
 
 
 def _never(job: QueueJob, rooms: Sequence[Room], where: str | None) -> Reason:
@@ -259,11 +292,13 @@ def _never(job: QueueJob, rooms: Sequence[Room], where: str | None) -> Reason:
     if job.gpus == 0 or sum(room.capacity(job.gpus, 0, 0, job.devices, job.pods) for room in empty) >= job.pods:
         cpu = max((room.cpu for room in empty if room.cpu is not None), default=None)
         memory = max((room.memory for room in empty if room.memory is not None), default=None)
-        asks = [f"{job.cpu_millis / 1000:g} cores"] if job.cpu_millis else []
-        asks += [f"{quantity.memory(job.memory)} memory"] if job.memory else []
+        asked_cpu, asked_memory = (max(each) for each in zip(*(footprint.per_pod(job, node) for node in nodes), strict=True))
+        asks = [f"{asked_cpu / 1000:g} cores"] if asked_cpu else []
+        asks += [f"{quantity.memory(asked_memory)} memory"] if asked_memory else []
         has = [f"{cpu / 1000:g} cores"] if cpu is not None else []
         has += [f"{quantity.memory(memory)}"] if memory is not None else []
-        sentence = f"{shape(job)} asks {' and '.join(asks)} per node, the largest node of {place_name} has {' and '.join(has)}"
+        beside = f", and {footprint.head_words(job)}" if footprint.has_head(job) else ""
+        sentence = f"{shape(job)} asks {' and '.join(asks)} per node{beside}, the largest node of {place_name} has {' and '.join(has)}"
         return Reason(code="never-fits", sentence=sentence, what="change", advice="ask less with --cpus or --memory")
     command = f"gpuctl submit -j {largest} ..." if largest else None
     advice = f"the largest shape that would ever fit is {largest}" if largest else None

@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from gpuctl.model.job import Exit, State
+from gpuctl.model.place import Footprint
 from gpuctl.model.reason import Reason
 from gpuctl.model.spec import AfterMode, Tier
 
@@ -53,7 +54,7 @@ class QueueJob(Frozen, frozen=True, kw_only=True):
 
     ``pods`` x ``gpus`` is the gang of one task. ``time_limit`` in seconds, None for no end. ``retries`` is what was asked for,
     ``retries_left`` what is left of it after the attempts that counted; ``attempts`` began so far. ``not_before`` comes from back-off.
-    ``devices``: only these device indices may be used (``--devices``).
+    ``devices``: only these device indices may be used (``--devices``). ``footprint``: what it takes besides, by the place it is judged for.
     """
 
     id: str
@@ -67,6 +68,7 @@ class QueueJob(Frozen, frozen=True, kw_only=True):
     gpu_type: str | None = None
     cpu_millis: int = 0
     memory: int = 0
+    footprint: Footprint | None = None
     devices: tuple[int, ...] = ()
     tier: Tier = "any"
     cluster: str | None = None

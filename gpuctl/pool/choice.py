@@ -106,6 +106,7 @@ def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason
             cost=cost,
             team=seen.team,
             keeps_fit=Capability.FIT_WINDOW_WAIT in (seen.capabilities or frozenset()),
+            footprint=seen.footprint,
         )
 
 

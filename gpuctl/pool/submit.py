@@ -73,7 +73,7 @@ def choose(members: Members, submission: Submission, *, user: str, at: Member | 
         _, kept, notes = _keepers(members, (Seen(member=only, capabilities=only.cluster.capabilities),), submission)
         return Choice(ranked=(Ranked(member=only),), submission=kept, notes=notes)
     candidates = (at,) if at is not None else _allowed(members, submission.spec, schedules=False)
-    seen = survey(members, candidates, volumes=homes.asked(submission.spec))
+    seen = survey(members, candidates, spec=submission.spec, volumes=homes.asked(submission.spec))
     _, submission, notes = _keepers(members, seen, submission)
     barred = _not_keeping(seen, submission.spec)
     if members.only is None:  # a lone cluster judges dependencies itself

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gpuctl.base.errors import GpuctlError, NotAllowedError
-from gpuctl.model.place import Node
+from gpuctl.model.place import Footprint, Node
 from gpuctl.model.quota import Quota
 from gpuctl.model.schedule import ScheduleStatus
+from gpuctl.model.spec import JobSpec
 from gpuctl.pool.members import Member, Members, sentence
+from gpuctl.port.adding import Adding
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Cluster
 
@@ -28,6 +30,7 @@ class Seen:
         volumes_error: why they could not.
         team: whose jobs mine are there, where some of its nodes are a team's.
         schedules: those that it obeys.
+        footprint: what the job would take there besides devices; None: what it asks for.
     """
 
     member: Member
@@ -41,6 +44,7 @@ class Seen:
     volumes_error: str | None = None
     team: str | None = None
     schedules: tuple[ScheduleStatus, ...] = ()
+    footprint: Footprint | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -49,12 +53,12 @@ class Seen:
         return self.error is None
 
 
-def survey(members: Members, among: Sequence[Member], *, volumes: bool) -> tuple[Seen, ...]:
-    """Every one of ``among``, in their order. ``volumes``: also which volumes it has."""
+def survey(members: Members, among: Sequence[Member], *, spec: JobSpec, volumes: bool) -> tuple[Seen, ...]:
+    """Every one of ``among``, in their order, as ``spec`` has to see it. ``volumes``: also which volumes it has."""
     by_cluster = {id(member.cluster): member for member in among}
 
     def look(cluster: Cluster) -> Seen:
-        return _look(by_cluster[id(cluster)], volumes=volumes)
+        return _look(by_cluster[id(cluster)], spec, volumes=volumes)
 
     answers = members.ask(look, among=among)
     seen = {answer.member.name: answer.value for answer in answers.given}
@@ -62,14 +66,16 @@ def survey(members: Members, among: Sequence[Member], *, volumes: bool) -> tuple
     return tuple(seen[member.name] for member in among)
 
 
-def _look(member: Member, *, volumes: bool) -> Seen:
+def _look(member: Member, spec: JobSpec, *, volumes: bool) -> Seen:
     cluster = member.cluster
     capabilities = cluster.capabilities
     unknown: str | None = None
     nodes: tuple[Node, ...] = ()
+    footprint: Footprint | None = None
     try:
         listing = cluster.nodes()
         nodes = listing.items
+        footprint = cluster.footprint(spec) if isinstance(cluster, Adding) else None
         unknown = next(iter(listing.incomplete.values()), None)
     except NotAllowedError as error:
         unknown = sentence(error)
@@ -99,6 +105,7 @@ def _look(member: Member, *, volumes: bool) -> Seen:
         volumes_error=volumes_error,
         team=cluster.team if owned(nodes) else None,
         schedules=schedules,
+        footprint=footprint,
         notes=(*notes, *windows_note),
     )
 

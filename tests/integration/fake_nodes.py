@@ -41,6 +41,8 @@ class FakeNodes:
         resource: how the cluster calls a GPU.
         product: what ``nvidia.com/gpu.product`` says.
         labels: further labels of every node.
+        cores: of each node.
+        memory: of each node, as Kubernetes writes it.
         taints: such as ``{"key": "gpuctl.io/owner", "value": "team-a", "effect": "NoSchedule"}``.
     """
 
@@ -54,6 +56,8 @@ class FakeNodes:
         resource: str = "nvidia.com/gpu",
         product: str = "NVIDIA-H100-80GB-HBM3",
         labels: dict[str, str] | None = None,
+        cores: int = 96,
+        memory: str = "1000Gi",
         taints: Iterable[dict[str, str]] = (),
     ) -> None:
         self.names = [f"{prefix}-{index}" for index in range(count)]
@@ -62,7 +66,7 @@ class FakeNodes:
         if gpus and resource == "nvidia.com/gpu":
             self._labels |= {"nvidia.com/gpu.product": product, "nvidia.com/gpu.count": str(gpus)}
         self._taints = list(taints)
-        self._resources = {"cpu": "96", "memory": "1000Gi", "pods": "110", "ephemeral-storage": "2000Gi"}
+        self._resources = {"cpu": str(cores), "memory": memory, "pods": "110", "ephemeral-storage": "2000Gi"}
         if gpus:
             self._resources[resource] = str(gpus)
         self._stopping = threading.Event()

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from gpuctl.base.errors import NotAllowedError
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster, build
 from gpuctl.kube.api import Api, open_api
-from gpuctl.kube.errors import AlreadyExists
+from gpuctl.kube.errors import AlreadyExists, NotFound
 from gpuctl.kube.objects.meta import Object
 from gpuctl.model.ask import JobChange, JobQuery, Submission
 from gpuctl.model.job import Code, Job, State
@@ -44,9 +45,9 @@ def api() -> Iterator[Api]:
 
 
 class Lab:
-    """A namespace with a queue of eight GPUs of its own."""
+    """A namespace with a queue of eight GPUs of its own, or with none."""
 
-    def __init__(self, api: Api, workdir: Path) -> None:
+    def __init__(self, api: Api, workdir: Path, *, queue: bool = True) -> None:
         self.api = api
         self.workdir = workdir
         self.name = f"operated-{secrets.token_hex(3)}-{next(_numbers)}"
@@ -54,6 +55,11 @@ class Lab:
         for name, value in (("operated-low", 10), ("operated-high", 100)):
             body = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value}
             self._create("/apis/scheduling.k8s.io/v1/priorityclasses", body)
+        if queue:
+            self._queue()
+        self.cluster = self._cluster()
+
+    def _queue(self) -> None:
         self._create(f"/apis/{KUEUE}/resourceflavors", self._kueue("ResourceFlavor", "operated", {}))
         resources = [
             {"name": "cpu", "nominalQuota": 900},
@@ -62,11 +68,10 @@ class Lab:
         ]
         groups = [{"coveredResources": [each["name"] for each in resources], "flavors": [{"name": "operated", "resources": resources}]}]
         own = {"matchLabels": {"kubernetes.io/metadata.name": self.name}}
-        queue = {"namespaceSelector": own, "preemption": {"withinClusterQueue": "LowerPriority"}, "resourceGroups": groups}
-        self._create(f"/apis/{KUEUE}/clusterqueues", self._kueue("ClusterQueue", self.name, queue))
+        spec = {"namespaceSelector": own, "preemption": {"withinClusterQueue": "LowerPriority"}, "resourceGroups": groups}
+        self._create(f"/apis/{KUEUE}/clusterqueues", self._kueue("ClusterQueue", self.name, spec))
         local = self._kueue("LocalQueue", "team", {"clusterQueue": self.name})
         self._create(f"/apis/{KUEUE}/namespaces/{self.name}/localqueues", local)
-        self.cluster = self._cluster()
 
     def _cluster(self) -> KubernetesCluster:
         assert KUBECONFIG is not None
@@ -86,17 +91,19 @@ class Lab:
     def stop_queue(self, policy: str) -> None:
         self.api.patch(f"/apis/{KUEUE}/clusterqueues/{self.name}", {"spec": {"stopPolicy": policy}}, Object)
 
-    def launch(self, *, seconds: int = -1, code: int = 0, **spec: Any) -> Job:
+    def launch(self, **spec: Any) -> Job:
+        return self.cluster.launch(self.submission(**spec)).job
+
+    def submission(self, *, seconds: int = -1, code: int = 0, **spec: Any) -> Submission:
         notes = {"fake/run-seconds": str(seconds), "fake/exit-code": str(code)}
         patch = msgspec.json.encode({"metadata": {"annotations": notes}}).decode()
-        submission = Submission(
+        return Submission(
             spec=JobSpec(**{"kind": "command", "command": ("true",), "pod_patch": patch, "gpus": 8, "cpus": "1", "memory": "1Gi", **spec}),
             base_name="job",
             request_id=secrets.token_hex(8),
             environment={},
             code=Code(workdir=str(self.workdir)),
         )
-        return self.cluster.launch(submission).job
 
     def until(self, name: str, right: Callable[[Job], bool]) -> Job:
         ends = time.monotonic() + PATIENCE
@@ -122,18 +129,32 @@ class Lab:
             if not each.final:
                 self.cluster.stop(each.name, grace_seconds=0)
         self.api.delete(f"/api/v1/namespaces/{self.name}")
-        self.api.delete(f"/apis/{KUEUE}/clusterqueues/{self.name}")
+        try:
+            self.api.delete(f"/apis/{KUEUE}/clusterqueues/{self.name}")
+        except NotFound:
+            pass  # it was to have none
         self.cluster.close()
 
 
 @pytest.fixture
-def lab(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab_of(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Lab]]:
     for name in ("STATE", "CONFIG", "CACHE", "DATA"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     (tmp_path / "work").mkdir()
-    made = Lab(api, tmp_path / "work")
-    yield made
-    made.close()
+    made: list[Lab] = []
+
+    def make(*, queue: bool = True) -> Lab:
+        made.append(Lab(api, tmp_path / "work", queue=queue))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def lab(lab_of: Callable[..., Lab]) -> Lab:
+    return lab_of()
 
 
 def running(job: Job) -> bool:
@@ -197,3 +218,24 @@ def test_what_never_fits_the_queue(lab: Lab) -> None:
     assert "asks 16 nvidia.com/gpu, the queue may never hold more than 8" in lab.why(job.name, "never-fits")[0]
     lab.cluster.stop(job.name)
     assert lab.cluster.job(job.name).state is State.CANCELLED
+
+
+def test_the_head_of_a_ray_is_counted_and_fits_beside_its_workers(lab_of: Callable[..., Lab]) -> None:
+    lab = lab_of(queue=False)
+    elsewhere = ("operated-0", "operated-1")
+    ray: dict[str, Any] = {"kind": "ray", "gpu_type": "A30", "exclude": elsewhere, "cpus": None, "memory": None}
+    small = {"cores": 16, "memory": "64Gi", "product": "NVIDIA-A30", "labels": {"gpuctl.io/tier": "reserved"}}
+    with FakeNodes(lab.api, "small", 1, **small):
+        job = lab.launch(**ray)
+        running_now = lab.until(job.name, running)
+        assert [pod.node for pod in running_now.attempts[-1].pods] == ["small-0", "small-0"]
+        lab.cluster.stop(job.name, grace_seconds=0)
+        lab.until(job.name, lambda each: each.final)
+        with pytest.raises(NotAllowedError, match="and 2 cores and 8Gi memory for the head of its Ray, the largest node"):
+            lab.launch(**ray | {"cpus": "15"})
+        filler = lab.launch(gpus=0, cpus="2", exclude=elsewhere)
+        lab.until(filler.name, running)
+        (option,) = lab.cluster.plan(lab.submission(**ray)).options
+        assert not option.now
+        assert option.reason is not None
+        assert option.reason.sentence.startswith("needs 2 cores and 8Gi memory for the head of its Ray")

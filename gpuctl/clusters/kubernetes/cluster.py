@@ -20,10 +20,11 @@ from gpuctl.kube.api import Api, open_api
 from gpuctl.kube.resources import JOB_SETS
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import FINAL, Job, State
-from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
+from gpuctl.model.place import ClusterStatus, Footprint, Node, Sample, UsageRow, Volume, VolumeFile
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Explanation
 from gpuctl.model.schedule import ScheduleStatus
+from gpuctl.model.spec import JobSpec
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Check
 from gpuctl.port.stream import RankLog, Stop
@@ -127,6 +128,12 @@ class KubernetesCluster:
         from gpuctl.clusters.kubernetes import schedules
 
         return schedules.listing(self._around)
+
+    def footprint(self, spec: JobSpec) -> Footprint:
+        """What the job's pods take besides GPUs, and its Ray's head."""
+        from gpuctl.clusters.kubernetes import judge
+
+        return judge.footprint(self._around, spec)
 
     @property
     def team(self) -> str | None:

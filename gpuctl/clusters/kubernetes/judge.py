@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from gpuctl.base import clock
-from gpuctl.base.errors import InvalidInput, NotAllowedError, UnavailableError
+from gpuctl.base.errors import InvalidInput, NotAllowedError, UnavailableError, UsageError
 from gpuctl.clusters.kubernetes import facts as looked_up
 from gpuctl.clusters.kubernetes import manifests, schedules, volumes
 from gpuctl.clusters.kubernetes.facts import Facts
@@ -15,6 +15,7 @@ from gpuctl.clusters.kubernetes.manifests.values import Engine, Settings
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.model import gputype
 from gpuctl.model.ask import Plan, PlanOption, Submission
+from gpuctl.model.place import Footprint
 from gpuctl.model.reason import Reason
 from gpuctl.model.spec import JobSpec, Tier
 from gpuctl.policy import described, placement
@@ -71,7 +72,8 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
     if engine is Engine.TRAINJOB and facts.cluster.preemptible_class is not None:
         # Its pods take no priority class, and without it the platform's admission policy lets none onto lent nodes.
         facts = facts._replace(cluster=msgspec.structs.replace(facts.cluster, lends=False))
-    job = queue_job(submission, team=around.owner_name if facts.team is not None else None)
+    takes = manifests.footprint(spec, engine, settings)
+    job = queue_job(submission, team=around.owner_name if facts.team is not None else None, footprint=takes)
     job = msgspec.structs.replace(job, preemptible=spec.requeue and facts.cluster.lends)
     nodes = schedules.described(around, facts.inventory, facts.schedules, now=around.now()) if facts.inventory is not None else ()
     if facts.inventory is not None:
@@ -121,14 +123,32 @@ def _possible(submission: Submission, job: QueueJob, nodes: tuple[NodeState, ...
         )
 
 
-def queue_job(submission: Submission, *, team: str | None) -> QueueJob:
+def queue_job(submission: Submission, *, team: str | None, footprint: Footprint) -> QueueJob:
     """The job for policy. A tier that a pool chose is the only one."""
     spec = submission.spec
     chosen = submission.placement[0].tier if submission.placement else None
     tier: Tier = spec.tier if chosen not in ("reserved", "on-demand") else chosen  # type: ignore[assignment]
     return described.queue_job(
-        spec, job_id=submission.request_id, name=submission.base_name, submitted_at=clock.now(), team=team, tier=tier
+        spec,
+        job_id=submission.request_id,
+        name=submission.base_name,
+        submitted_at=clock.now(),
+        team=team,
+        tier=tier,
+        footprint=footprint,
     )
+
+
+def footprint(around: Surroundings, spec: JobSpec) -> Footprint:
+    """What the job takes here besides GPUs, before anything is looked up but which operators are installed."""
+    served = frozenset(each.resource().api_version for each in around.discovery.offered)
+    engine = Engine.JOB
+    if spec.kind == "ray":
+        try:
+            engine = manifests.choose("ray", manifests.ClusterFacts(name=around.name, namespace="", served=served), around.options.engine)
+        except UsageError:
+            pass  # the submit says so
+    return manifests.footprint(spec, engine, Settings())
 
 
 def refuse_gang(around: Surroundings, submission: Submission, judged: Judged) -> None:

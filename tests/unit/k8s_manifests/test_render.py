@@ -12,12 +12,23 @@ from hypothesis import strategies as st
 from gpuctl.base.errors import InvalidInput, UsageError
 from gpuctl.base.names import LONGEST_BASE
 from gpuctl.clusters.kubernetes import names
-from gpuctl.clusters.kubernetes.manifests import ClusterFacts, Engine, Runtime, Settings, available, choose, owned_by, owner_patch, share
+from gpuctl.clusters.kubernetes.manifests import (
+    ClusterFacts,
+    Engine,
+    Runtime,
+    Settings,
+    available,
+    choose,
+    footprint,
+    owned_by,
+    owner_patch,
+    share,
+)
 from gpuctl.clusters.kubernetes.manifests.expansion import literal
 from gpuctl.clusters.kubernetes.manifests.scheduling import priority_class
 from gpuctl.model.place import Node
 from gpuctl.model.spec import ArraySpec, JobSpec, VolumeMount
-from tests.unit.k8s_manifests.cases import CASES, EVERYTHING, facts, main_env, rendered, submission, templates, the
+from tests.unit.k8s_manifests.cases import CASES, EVERYTHING, RESERVED, facts, main_env, rendered, submission, templates, the
 from tests.unit.k8s_manifests.little_kubelet import expanded
 
 ALL = frozenset({"jobset.x-k8s.io/v1alpha2", "trainer.kubeflow.org/v1alpha1", "kubeflow.org/v1", "ray.io/v1"})
@@ -246,13 +257,53 @@ def test_amd_gpus_are_asked_for_by_their_name() -> None:
 @given(gpus=st.integers(1, 8), cores=st.integers(1, 256), memory=st.integers(1 << 30, 4 << 40))
 def test_shares_of_a_node_fit_it_together(gpus: int, cores: int, memory: int) -> None:
     node = Node(name="n", cluster="c", gpus=8, cpu_millis=cores * 1000, memory=memory)
-    cpu, size = share(JobSpec(command=("x",), gpus=gpus), [node])
+    plain = footprint(JobSpec(command=("x",)), Engine.JOBSET, Settings())
+    cpu, size = share(JobSpec(command=("x",), gpus=gpus), [node], plain)
     assert cpu is not None
     assert size is not None
     assert cpu * (8 // gpus) <= cores * 1000
     assert size * (8 // gpus) <= memory
-    assert share(JobSpec(command=("x",), gpus=gpus), []) == (None, None)
-    assert share(JobSpec(command=("x",), gpus=gpus, cpus="3", memory="5Gi"), [node]) == (3000, 5 << 30)
+    assert share(JobSpec(command=("x",), gpus=gpus), [], plain) == (None, None)
+    assert share(JobSpec(command=("x",), gpus=gpus, cpus="3", memory="5Gi"), [node], plain) == (3000, 5 << 30)
+
+
+@given(gpus=st.integers(1, 8), cores=st.integers(4, 256), memory=st.integers(16 << 30, 4 << 40))
+def test_the_head_of_a_ray_fits_beside_the_shares_of_its_workers(gpus: int, cores: int, memory: int) -> None:
+    node = Node(name="n", cluster="c", gpus=8, cpu_millis=cores * 1000, memory=memory)
+    takes = footprint(JobSpec(kind="ray", command=("x",)), Engine.JOBSET, Settings())
+    assert (takes.head_cpu_millis, takes.head_memory) == (2000, 8 << 30)
+    cpu, size = share(JobSpec(kind="ray", command=("x",), gpus=gpus), [node], takes)
+    assert cpu is not None
+    assert size is not None
+    assert cpu * (8 // gpus) + takes.head_cpu_millis <= cores * 1000
+    assert size * (8 // gpus) + takes.head_memory <= memory
+
+
+def test_a_ray_without_a_pod_for_its_head_asks_for_none() -> None:
+    assert footprint(JobSpec(kind="ray", command=("x",)), Engine.JOB, Settings()).head_cpu_millis == 0
+
+
+def test_a_head_goes_where_placement_saw_room_for_it() -> None:
+    spec = JobSpec(kind="ray", command=("x",), nodes=2, gpus=8)
+    there = facts(nodes=(*facts().nodes, Node(name="cpu-1", cluster="res-a", tier="reserved", cpu_millis=8000, memory=32 << 30)))
+
+    def head(node: str | None, **changes: Any) -> dict[str, Any]:
+        placed = RESERVED._replace(head=node)
+        return templates(rendered(spec, Engine.JOBSET, cluster=changes.get("cluster", there), placement=placed)[-1])[0]["spec"]
+
+    tolerated = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    beside = head("cpu-1")
+    (wish,) = beside["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert wish["preference"]["matchFields"] == [{"key": "metadata.name", "operator": "In", "values": ["cpu-1"]}]
+    assert tolerated not in beside["tolerations"]
+    assert tolerated in head("gpu-1")["tolerations"]
+    nobody_knows = head(None)
+    assert tolerated in nobody_knows["tolerations"]
+    assert "affinity" not in nobody_knows
+    # A queue starts it some other time.
+    queued = head("cpu-1", cluster=msgspec.structs.replace(there, queues=("gpus",)))
+    assert "affinity" not in queued
+    assert tolerated in queued["tolerations"]
 
 
 def test_priority_classes() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuctl.model.place import Footprint
 from gpuctl.policy import packing
 from gpuctl.policy.packing import Option, pack
 from gpuctl.policy.placement import Placement, Refusal, fits_ever, largest_shape, place, refusal_of, same_type
@@ -276,3 +277,98 @@ def test_fits_ever_looks_at_empty_nodes() -> None:
 )
 def test_gpu_types_are_named_by_whole_words(asked: str, there: str | None, same: bool) -> None:
     assert same_type(asked, there) is same
+
+
+SHARES = Footprint(cpu_millis=1000, memory=2 << 30, share=0.9)
+RAY = Footprint(share=0.9, head_cpu_millis=2000, head_memory=8 << 30)
+
+
+def sized(name: str, free: int, cores: float, *, of: int = 16, size: int = 8, **fields: Any) -> NodeState:
+    """A node with this many cores free, and 4 GiB of memory to each."""
+    there = {"cpu_millis": of * 1000, "memory": of * (4 << 30)}
+    return counted(name, free, size=size, **there, cpu_millis_free=int(cores * 1000), memory_free=int(cores * (4 << 30)), **fields)
+
+
+def test_a_pod_that_asks_for_no_cores_takes_its_devices_share() -> None:
+    nodes = [sized("a", 8, 13), sized("b", 8, 16)]
+    assert names(place(job("a", gpus=8, footprint=SHARES), snapshot(*nodes))) == ["b"]
+    assert names(place(job("a", gpus=4, footprint=SHARES), snapshot(*nodes))) == ["a"]
+    assert names(place(job("a", gpus=8, cpu_millis=1000, memory=1, footprint=SHARES), snapshot(*nodes))) == ["a"]
+    assert names(place(job("a", gpus=0, footprint=SHARES), snapshot(sized("a", 0, 0.9), sized("b", 0, 2)))) == ["b"]
+    found = place(job("a", pods=2, gpus=8, footprint=SHARES), snapshot(*nodes))
+    assert not isinstance(found, Placement)
+    assert refusal_of(found).reason.sentence == (
+        "needs 58Gi memory per node, 1 of 2 nodes have that free, and 14.4 cores per node, 1 of 2 nodes have that free"
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "pods", "head"),
+    [
+        pytest.param([sized("a", 8, 16), sized("b", 8, 16)], 2, "a", id="beside-the-shares-of-full-nodes"),
+        pytest.param([sized("a", 8, 16), sized("cpu", 0, 4, of=4, size=0, gpu_type=None)], 1, "cpu", id="not-on-gpus-if-it-can"),
+        pytest.param([sized("a", 8, 12.4), sized("b", 0, 3)], 1, "b", id="where-the-cores-are"),
+        pytest.param([sized("a", 8, 16), sized("b", 4, 12, gpu_type="A100")], 1, "b", id="on-gpus-of-any-type"),
+        pytest.param([sized("a", 8, 16), sized("z", 8, 16, tier="on-demand")], 1, "a", id="in-the-tier-of-its-workers"),
+        pytest.param([sized("a", 8, 16), sized("b", 8, 16, owner="team-b")], 1, "a", id="not-on-another-teams-node"),
+        pytest.param([sized("a", 8, 16), sized("b", 8, 16, ready=False)], 1, "a", id="on-a-ready-node"),
+    ],
+)
+def test_the_head_of_a_ray_has_a_place_of_its_own(nodes: list[NodeState], pods: int, head: str) -> None:
+    for order in (nodes, nodes[::-1]):
+        found = place(job("a", pods=pods, gpus=8, gpu_type="H100", footprint=RAY), snapshot(*order))
+        assert isinstance(found, Placement), found
+        assert found.head == head
+
+
+@pytest.mark.parametrize(
+    ("nodes", "fields", "code", "sentence"),
+    [
+        pytest.param(
+            [sized("a", 8, 12.4), sized("b", 8, 12.4)],
+            {"pods": 2},
+            "capacity",
+            "needs 2 cores and 8Gi memory for the head of its Ray beside its nodes, and no node has them free",
+            id="now",
+        ),
+        pytest.param(
+            [sized("a", 8, 16)],
+            {"cpu_millis": 15000, "memory": 1 << 30},
+            "never-fits",
+            "1x8 asks 15 cores and 1Gi memory per node, and 2 cores and 8Gi memory for the head of its Ray,"
+            " the largest node of res-a (reserved) has 16 cores and 64Gi",
+            id="never",
+        ),
+    ],
+)
+def test_a_head_without_room_keeps_the_gang_away(nodes: list[NodeState], fields: dict[str, Any], code: str, sentence: str) -> None:
+    asked = job("a", gpus=8, footprint=RAY, **fields)
+    found = place(asked, snapshot(*nodes))
+    assert not isinstance(found, Placement)
+    reason = refusal_of(found).reason
+    assert (reason.code, reason.sentence) == (code, sentence)
+    assert (fits_ever(asked, nodes) is None) == (code != "never-fits")
+    # Without a head there would be room.
+    assert isinstance(place(job("a", gpus=8, footprint=SHARES, cpu_millis=12400, memory=1, pods=asked.pods), snapshot(*nodes)), Placement)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 16)), min_size=1, max_size=5), st.integers(1, 6), st.integers(1, 8))
+def test_head_and_pods_never_take_more_than_there_is_and_always_what_fits(free: list[tuple[int, int]], pods: int, gpus: int) -> None:
+    nodes = [sized(f"n{number}", devices, cores) for number, (devices, cores) in enumerate(free)]
+    asked = job("a", pods=pods, gpus=gpus, cpu_millis=3000, memory=1 << 30, footprint=RAY)
+    found = place(asked, snapshot(*nodes))
+
+    def held(at: int) -> int:
+        """Pods that fit with the head on this node."""
+        cores = [count - (2 if number == at else 0) for number, (_, count) in enumerate(free)]
+        return sum(min(devices // gpus, count // 3) for (devices, _), count in zip(free, cores, strict=True))
+
+    fitting = [at for at, (_, cores) in enumerate(free) if cores >= 2 and held(at) >= pods]
+    assert isinstance(found, Placement) == bool(fitting)
+    if isinstance(found, Placement):
+        assert found.head in [f"n{at}" for at in fitting]
+        for number, (devices, cores) in enumerate(free):
+            count = sum(pod.node == f"n{number}" for pod in found.pods)
+            assert count * gpus <= devices
+            assert count * 3 + (2 if found.head == f"n{number}" else 0) <= cores

@@ -7,7 +7,7 @@ for the job; the others say what all of them share: ``pod``, ``environment``, ``
 
 from gpuctl.clusters.kubernetes.manifests.engines import available, choose
 from gpuctl.clusters.kubernetes.manifests.render import default_image, owned_by, owner_patch, owner_reference, queue_of, render, usual_queue
-from gpuctl.clusters.kubernetes.manifests.resources import candidates, share
+from gpuctl.clusters.kubernetes.manifests.resources import candidates, footprint, share
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Engine, Runtime, Settings
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "candidates",
     "choose",
     "default_image",
+    "footprint",
     "owned_by",
     "owner_patch",
     "owner_reference",

@@ -10,7 +10,7 @@ from gpuctl.base import git
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.manifests.expansion import literal
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
-from gpuctl.clusters.kubernetes.manifests.resources import candidates, share
+from gpuctl.clusters.kubernetes.manifests.resources import candidates, footprint, share
 from gpuctl.clusters.kubernetes.manifests.values import Engine
 
 BASE = "/gpuctl"
@@ -179,7 +179,8 @@ def _ray(job: Rendering) -> dict[str, str]:
 
 def _ray_cpus(job: Rendering) -> dict[str, str]:
     """How many tasks Ray starts on a node: what the pod asks for, for Ray itself counts the machine's cores, which several pods share."""
-    cpu, _ = share(job.spec, candidates(job.spec, job.facts, job.placement))
+    takes = footprint(job.spec, job.engine, job.settings)
+    cpu, _ = share(job.spec, candidates(job.spec, job.facts, job.placement), takes)
     return {"GPUCTL_POD_RAY_CPUS": str(-(-cpu // 1000))} if cpu else {}
 
 

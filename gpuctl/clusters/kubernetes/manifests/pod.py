@@ -69,7 +69,14 @@ def template(
         "containers": [main],
         "volumes": [*pod_volumes(job), *job.storage.volumes],
         **scheduling(
-            job.spec, team=job.who.team, facts=job.facts, settings=job.settings, placement=job.placement, gpus=gpus and job.spec.gpus > 0
+            job.spec,
+            team=job.who.team,
+            facts=job.facts,
+            settings=job.settings,
+            placement=job.placement,
+            gpus=gpus and job.spec.gpus > 0,
+            head=not gpus,
+            queued=job.queue is not None,
         ),
     }
     if job.spec.time_seconds is not None:
@@ -182,7 +189,7 @@ def file_items(job: Rendering) -> list[dict[str, str]]:
 
 def _resources(job: Rendering, *, gpus: bool) -> dict[str, Any]:
     if gpus:
-        return resources(job.spec, job.facts, job.settings, job.placement)
+        return resources(job.spec, job.facts, job.settings, job.placement, job.engine)
     return amounts(job.settings.head_cpu_millis, job.settings.head_memory)
 
 

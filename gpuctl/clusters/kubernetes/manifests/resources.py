@@ -2,34 +2,46 @@
 
 from collections.abc import Iterable
 
-from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Settings
+from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Engine, Settings
 from gpuctl.model import gputype
-from gpuctl.model.place import Node
+from gpuctl.model.place import Footprint, Node
 from gpuctl.model.spec import JobSpec
+from gpuctl.policy.described import node_state
+from gpuctl.policy.footprint import portion
 from gpuctl.policy.placement import Placement
 
 SHARED = 0.9
-"""How much of a node its GPUs share; the rest is for what runs on every node."""
+"""How much of a node its GPUs share; the rest is for what runs on every node. A Ray's head takes its part of it."""
 IDLE_CPU_MILLIS = 1000
 IDLE_MEMORY = 2 << 30
 """What a job without GPUs asks for by default."""
 
 
-def share(spec: JobSpec, nodes: Iterable[Node]) -> tuple[int | None, int | None]:
+def footprint(spec: JobSpec, engine: Engine, settings: Settings) -> Footprint:
+    """What the job's pods take besides devices, and the pod that is a Ray's head, where the engine makes one."""
+    head = spec.kind == "ray" and engine is not Engine.JOB
+    return Footprint(
+        cpu_millis=IDLE_CPU_MILLIS,
+        memory=IDLE_MEMORY,
+        share=SHARED,
+        head_cpu_millis=settings.head_cpu_millis if head else 0,
+        head_memory=settings.head_memory if head else 0,
+    )
+
+
+def share(spec: JobSpec, nodes: Iterable[Node], takes: Footprint) -> tuple[int | None, int | None]:
     """CPU (thousandths of a core) and memory (bytes) of one pod: asked for, else its GPUs' share of the smallest of ``nodes``.
 
     None where nothing was asked for and no node is known. Without GPUs the default is one core and 2 GiB.
     """
     cpu, memory = spec.cpu_millis, spec.memory_bytes
     if spec.gpus == 0:
-        return cpu or IDLE_CPU_MILLIS, memory or IDLE_MEMORY
-    fitting = [node for node in nodes if node.gpus and node.gpus >= spec.gpus]
+        return cpu or takes.cpu_millis, memory or takes.memory
+    portions = [portion(takes, node_state(node), spec.gpus) for node in nodes if node.gpus and node.gpus >= spec.gpus]
     if cpu is None:
-        cores = [int(node.cpu_millis * SHARED) * spec.gpus // (node.gpus or 1) for node in fitting if node.cpu_millis]
-        cpu = max(100, min(cores) // 100 * 100) if cores else None
+        cpu = min((cores for cores, _ in portions if cores), default=None)
     if memory is None:
-        sizes = [int(node.memory * SHARED) * spec.gpus // (node.gpus or 1) for node in fitting if node.memory]
-        memory = max(64 << 20, min(sizes) >> 20 << 20) if sizes else None
+        memory = min((size for _, size in portions if size), default=None)
     return cpu, memory
 
 
@@ -47,12 +59,14 @@ def candidates(spec: JobSpec, facts: ClusterFacts, placement: Placement | None) 
     ]
 
 
-def resources(spec: JobSpec, facts: ClusterFacts, settings: Settings, placement: Placement | None) -> dict[str, dict[str, str]]:
+def resources(
+    spec: JobSpec, facts: ClusterFacts, settings: Settings, placement: Placement | None, engine: Engine
+) -> dict[str, dict[str, str]]:
     """Requests and limits of the container that runs the job on one node.
 
     CPU has no limit: cores that nobody uses may be used. Memory has one where it is known, for a node that runs out kills anything.
     """
-    cpu, memory = share(spec, candidates(spec, facts, placement))
+    cpu, memory = share(spec, candidates(spec, facts, placement), footprint(spec, engine, settings))
     return amounts(
         cpu,
         memory,

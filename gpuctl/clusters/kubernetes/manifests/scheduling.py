@@ -10,9 +10,28 @@ from gpuctl.policy.placement import Placement
 
 
 def scheduling(
-    spec: JobSpec, *, team: str | None, facts: ClusterFacts, settings: Settings, placement: Placement | None, gpus: bool = True
+    spec: JobSpec,
+    *,
+    team: str | None,
+    facts: ClusterFacts,
+    settings: Settings,
+    placement: Placement | None,
+    gpus: bool = True,
+    head: bool = False,
+    queued: bool = False,
 ) -> dict[str, Any]:
-    """The part of a pod's spec that says where it may run. ``gpus`` False: a pod of the job that uses none (a Ray head)."""
+    """The part of a pod's spec that says where it may run.
+
+    Args:
+        spec: of the job.
+        team: whose nodes it may use.
+        facts: of the cluster.
+        settings: of the profile.
+        placement: where there was room.
+        gpus: False for a pod that uses none.
+        head: whether it is the head of a Ray, which uses none while the others do.
+        queued: whether a queue decides when it starts, so that nobody knows now where there is room then.
+    """
     found: dict[str, Any] = {}
     selector = _selector(spec, facts, settings, placement, gpus=gpus)
     if selector:
@@ -21,7 +40,15 @@ def scheduling(
     if required:
         term = {"nodeSelectorTerms": [required]}
         found["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}
-    found["tolerations"] = _tolerations(spec, team, facts, settings, gpus=gpus)
+    place = placement.head if head and placement is not None and not queued else None
+    if place is not None:
+        # Elsewhere it might take what the others were promised; a wish only, for meanwhile that node may have been filled.
+        wish = {"weight": 100, "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [place]}]}}
+        node_affinity = found.setdefault("affinity", {}).setdefault("nodeAffinity", {})
+        node_affinity["preferredDuringSchedulingIgnoredDuringExecution"] = [wish]
+    # Where GPU nodes keep others off, a head may go there only when it is to.
+    beside = head and (place is None or any(node.name == place and node.gpus for node in facts.nodes))
+    found["tolerations"] = _tolerations(spec, team, facts, settings, gpus=gpus or beside)
     if not found["tolerations"]:
         del found["tolerations"]
     lowest = facts.preemptible_class if borrows(spec, facts) else None
