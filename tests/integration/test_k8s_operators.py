@@ -52,7 +52,7 @@ class Lab:
         self.workdir = workdir
         self.name = f"operated-{secrets.token_hex(3)}-{next(_numbers)}"
         api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}}, Object)
-        for name, value in (("operated-low", 10), ("operated-high", 100)):
+        for name, value in (("operated-lowest", -50), ("operated-low", 10), ("operated-high", 100)):
             body = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value}
             self._create("/apis/scheduling.k8s.io/v1/priorityclasses", body)
         if queue:
@@ -75,7 +75,7 @@ class Lab:
 
     def _cluster(self) -> KubernetesCluster:
         assert KUBECONFIG is not None
-        classes = "0:operated-low,100:operated-high"
+        classes = "-100:operated-lowest,0:operated-low,100:operated-high"
         given = {"ctx": self.api.context, "kubeconfig": KUBECONFIG, "namespace": self.name, "priority-classes": classes}
         return build("lab", given)
 
@@ -211,6 +211,14 @@ def test_a_job_set_tries_again(lab: Lab) -> None:
     assert [(each.number, each.state) for each in whole.attempts] == [(1, State.FAILED), (2, State.FAILED)]
     assert whole.exit is not None
     assert whole.exit.code == 3
+
+
+def test_a_job_set_of_a_priority_below_zero_has_pods(lab_of: Callable[..., Lab]) -> None:
+    lab = lab_of(queue=False)
+    job = lab.until(lab.launch(priority=-10, gpus=1).name, running)
+    (pod,) = lab.api.list(f"/api/v1/namespaces/{lab.name}/pods", dict[str, Any])
+    assert pod["spec"]["priority"] == -50
+    assert job.state is State.RUNNING
 
 
 def test_what_never_fits_the_queue(lab: Lab) -> None:

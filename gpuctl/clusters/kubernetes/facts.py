@@ -12,10 +12,9 @@ from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Runtime, S
 from gpuctl.clusters.kubernetes.schedules import Held
 from gpuctl.clusters.kubernetes.surroundings import Surroundings, together
 from gpuctl.kube.errors import Forbidden, NotFound
-from gpuctl.kube.objects.core import VolumeClaim
+from gpuctl.kube.objects.core import PriorityClass, VolumeClaim
 from gpuctl.kube.objects.kubeflow import TrainingRuntime
-from gpuctl.kube.objects.meta import Object
-from gpuctl.kube.resources import CLUSTER_TRAINING_RUNTIMES, PRIORITY_CLASSES, TRAIN_JOBS, TRAINING_RUNTIMES
+from gpuctl.kube.resources import CLUSTER_TRAINING_RUNTIMES, JOB_SETS, PRIORITY_CLASSES, TRAIN_JOBS, TRAINING_RUNTIMES
 
 FRAMEWORK = "trainer.kubeflow.org/framework"
 
@@ -34,7 +33,7 @@ class Facts(NamedTuple):
 def read(around: Surroundings, *, count: bool = True, volumes: bool = False, borrowing: bool = False) -> Facts:
     """Ask for nodes (with ``count`` also what is free), queues, runtimes, the team, schedules and, if wanted, volumes, concurrently.
 
-    ``borrowing``: also what a job needs that uses what others lend.
+    ``borrowing``: also what a job needs that uses what others lend (the class that the platform's manifests bring).
     """
     around.discovery  # noqa: B018  (before the threads, which all need it)
     asked: dict[str, Callable[[], object]] = {
@@ -43,15 +42,17 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False, bor
         "runtimes": lambda: runtimes(around),
         "team": lambda: around.team,
         "claims": lambda: _claims(around) if volumes else None,
-        "preemptible": lambda: _preemptible_class(around) if borrowing else None,
+        "classes": lambda: _priority_classes(around) if borrowing or around.discovery.has(JOB_SETS) else None,
         "schedules": lambda: schedules.held(around, now=around.now()) if schedules.served(around) else (),
     }
     answers = dict(zip(asked, together(lambda name: asked[name](), list(asked)), strict=True))
     notes: list[str] = []
     # Where the class may be there and cannot be seen, a pod that borrows without it may be refused: such a job stays with its team's nodes.
-    unsure = isinstance(answers["preemptible"], Forbidden)
+    unsure = isinstance(answers["classes"], Forbidden)
     for name, answer in answers.items():
-        if isinstance(answer, Forbidden):
+        if isinstance(answer, Forbidden) and name == "classes" and not borrowing:
+            answers[name] = None  # only a class below zero would matter, and which are is not known
+        elif isinstance(answer, Forbidden):
             notes.append(f"{around.name}: {answer.message}; what it hides is unknown")
             answers[name] = None
         elif isinstance(answer, GpuctlError):
@@ -72,12 +73,14 @@ def read(around: Surroundings, *, count: bool = True, volumes: bool = False, bor
         product_label=there.product_label if there is not None else inventory.PRODUCT_LABELS[0],
         tier_labels=there.tier_labels if there is not None else False,
     )
-    held, preemptible = answers["schedules"], answers["preemptible"]
+    held, classes = answers["schedules"], answers["classes"]
+    values: dict[str, int] = classes if isinstance(classes, dict) else {}
     windows: tuple[Held, ...] = held if isinstance(held, tuple) else ()
     cluster = msgspec.structs.replace(
         cluster,
         lends=not unsure and (any(node.lends for node in cluster.nodes) or any(_lends(each) for each in windows)),
-        preemptible_class=preemptible if isinstance(preemptible, str) else None,
+        preemptible_class=names.PREEMPTIBLE_CLASS if borrowing and names.PREEMPTIBLE_CLASS in values else None,
+        below_zero=tuple(sorted(name for name, value in values.items() if value < 0)),
     )
     return Facts(
         cluster, there, claims if isinstance(claims, dict) else None, team if isinstance(team, str) else None, tuple(notes), windows
@@ -88,12 +91,18 @@ def _lends(held: Held) -> bool:
     return held.schedule is not None and not held.problems and any(window.borrow.idle for window in held.schedule.spec.windows)
 
 
-def _preemptible_class(around: Surroundings) -> str | None:
-    """The class that the platform's manifests bring; None where it is not there."""
+def _priority_classes(around: Surroundings) -> dict[str, int]:
+    """The value of each class, and under the empty name that of pods which name none."""
+    found = {"": 0}
     try:
-        return around.api.get(PRIORITY_CLASSES.path(name=names.PREEMPTIBLE_CLASS), Object).metadata.name
+        classes = around.api.list(PRIORITY_CLASSES.path(), PriorityClass)
     except NotFound:
-        return None
+        return found
+    for each in classes:
+        found[each.metadata.name] = each.value
+        if each.global_default:
+            found[""] = each.value
+    return found
 
 
 def _claims(around: Surroundings) -> dict[str, VolumeClaim]:

@@ -82,6 +82,8 @@ POOL_SCHEDULES = Resource("gpuctl.io", "v1alpha1", "poolschedules", "PoolSchedul
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 JOBSET_RESTARTS = "jobset.sigs.k8s.io/restart-attempt"
+JOBSET_NODE_SELECTOR = "alpha.jobset.sigs.k8s.io/node-selector"
+"""On pods: JobSet's webhook leaves them alone."""
 
 LONGEST = 43
 """Characters of an object's name: JobSet makes pods ``NAME-worker-0-9999-xxxxx`` of it, in 63; KubeRay refuses a RayJob's above 47."""

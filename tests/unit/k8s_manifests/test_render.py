@@ -320,6 +320,27 @@ def test_priority_classes() -> None:
     assert priority_class(5, Settings()) is None
 
 
+def test_jobset_leaves_pods_alone_whose_priority_is_no_labels_value() -> None:
+    classes = Settings(priority_classes={-100: "low", 0: "normal"})
+    there = facts(below_zero=("gpuctl-preemptible", "low"))
+
+    def marked(engine: Engine, *, cluster: ClusterFacts = there, **spec: Any) -> list[bool]:
+        pods = templates(rendered(JobSpec(command=("x",), **spec), engine, cluster=cluster, settings=classes)[-1])
+        return [names.JOBSET_NODE_SELECTOR in each["metadata"].get("annotations", {}) for each in pods]
+
+    assert marked(Engine.JOBSET, priority=-5) == [True]
+    assert marked(Engine.JOBSET, kind="ray", priority=-5, nodes=2) == [True, True]
+    assert marked(Engine.JOBSET, priority=5) == [False]
+    assert marked(Engine.JOB, priority=-5) == [False]
+    lent = msgspec.structs.replace(there, lends=True, preemptible_class="gpuctl-preemptible")
+    assert marked(Engine.JOBSET, cluster=lent, requeue=True) == [True]
+    patched = "spec: {priorityClassName: low}"
+    assert marked(Engine.JOBSET, pod_patch=patched) == [True]
+    nobody_names_one = msgspec.structs.replace(there, below_zero=("",))
+    pods = templates(rendered(JobSpec(command=("x",)), Engine.JOBSET, cluster=nobody_names_one)[-1])
+    assert names.JOBSET_NODE_SELECTOR in pods[0]["metadata"]["annotations"]
+
+
 def test_a_volume_is_mounted_once_however_often_it_is_named() -> None:
     spec = templates(rendered(EVERYTHING, Engine.JOB, cluster=facts(queues=("gpus",)))[-1])[0]["spec"]
     claims = {

@@ -46,6 +46,7 @@ def jobset_objects(job: Rendering) -> tuple[dict[str, Any], ...]:
         replicated = [{"name": "node", "replicas": 1, "template": {"spec": _indexed(job, pods, count=job.pods)}}]
     for each in replicated:
         each["template"]["metadata"] = {"labels": dict(job.labels)}  # type: ignore[index]
+        _below_zero(job, each["template"]["spec"]["template"])  # type: ignore[index]
     spec: dict[str, Any] = {
         "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True, "subdomain": job.name},
         "failurePolicy": _failure_policy(job),
@@ -57,6 +58,16 @@ def jobset_objects(job: Rendering) -> tuple[dict[str, Any], ...]:
     if job.suspended:
         spec["suspend"] = True
     return ({"apiVersion": JOBSET_API, "kind": "JobSet", "metadata": job.metadata(), "spec": spec},)
+
+
+def _below_zero(job: Rendering, pods: dict[str, Any]) -> None:
+    """Keep JobSet from copying the pods' priority into a label: a negative number is no label's value, and no pod would be created.
+
+    Since 0.11 its webhook labels every pod with its priority, for exclusive placement among pods of one priority, but leaves those alone
+    that have this annotation. It means more only together with a topology for exclusive placement, which no job of gpuctl has.
+    """
+    if pods["spec"].get("priorityClassName", "") in job.facts.below_zero:
+        pods["metadata"]["annotations"] = {**pods["metadata"].get("annotations", {}), names.JOBSET_NODE_SELECTOR: "true"}
 
 
 def _pods(job: Rendering, *, gang: bool) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
         tier_labels: whether nodes carry ``gpuctl.io/tier`` (else the tier is the whole cluster's and selects nothing).
         lends: whether nodes are lent here, now or in a window to come.
         preemptible_class: the priority class of pods that borrow, None where the cluster has none.
+        below_zero: priority classes of negative value, as far as they could be read; the empty name: pods that name none have one.
         too_short: schedules on whose nodes a job that has to end within its window would not.
     """
 
@@ -57,6 +58,7 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
     tier_labels: bool = False
     lends: bool = False
     preemptible_class: str | None = None
+    below_zero: tuple[str, ...] = ()
     too_short: tuple[str, ...] = ()
 
     def serves(self, group_version: str) -> bool:
