@@ -6,9 +6,7 @@ been done.
 """
 
 import dataclasses
-import random
 import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +17,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from gpuctl.kube.connection import Connection, load_httpx, without_password
+from gpuctl.kube import retries
+from gpuctl.kube.broken import connection_failure
+from gpuctl.kube.connection import Connection, load_httpx
 from gpuctl.kube.credentials import Credential
 from gpuctl.kube.errors import ApiFailure, TooMany, Unauthorized, Unavailable, Undecodable
 from gpuctl.kube.refusals import failure, placed, sentence
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Trace = Callable[[str], None]
 Params = Mapping[str, str | int | bool | Sequence[str]]
-
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
-CONNECT_TRIES = 3
-"""Tries to open a connection that is refused at once: an API server that restarts is back soon, one that is gone should not cost more."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -226,23 +222,7 @@ class Transport:
 
     def broken(self, error: Exception, asked: Target, *, sent: bool = True, repeatable: bool = True) -> ApiFailure:
         """The error for a connection that could not be made, or broke."""
-        said = sentence(self.context, asked)
-        server = without_password(self.connection.endpoint.server)
-        causes = list(_causes(error))
-        untrusted = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
-        if untrusted is not None:
-            made = Unavailable(
-                f"{said}: the certificate of {server} is not to be trusted",
-                code="certificate-not-trusted",
-                cause=untrusted.verify_message or str(untrusted),
-                hint="check certificate-authority and tls-server-name of this cluster in the kubeconfig",
-            )
-            return placed(made, self.context, asked)
-        tail = "" if repeatable else f"; {'whether it was done is unknown' if sent else 'nothing was changed'}"
-        words = next((str(each) for each in reversed(causes) if str(each)), type(error).__name__)
-        made = Unavailable(f"{said}: {_how(error)} {server}{tail}", cause=words, hint=f"kubectl --context {self.context} version")
-        made.reached = sent
-        return placed(made, self.context, asked)
+        return connection_failure(self.connection.endpoint, error, asked, sent=sent, repeatable=repeatable)
 
     def _request(
         self,
@@ -276,13 +256,13 @@ class Transport:
             try:
                 return once()
             except Unavailable as error:
-                allowed = _again(error, request, tried, self.timeouts.retries)
+                allowed = retries.again(error, repeatable=request.repeatable, tried=tried, retries=self.timeouts.retries)
                 failed: ApiFailure = error
             except TooMany as error:
                 # The server did nothing yet and says when to come. An eviction that a disruption budget forbids is for the caller.
                 allowed = tried <= self.timeouts.retries and not request.path.endswith("/eviction")
                 failed = error
-            wait = _wait(failed, tried)
+            wait = retries.wait(failed, tried)
             if not allowed or self.clock() + wait > request.ends:
                 if tried > 1:
                     failed.cause = f"{failed.cause} (tried {tried} times)" if failed.cause else f"tried {tried} times"
@@ -372,38 +352,3 @@ def query(params: Params | None) -> str:
         values = [value] if isinstance(value, str | int) else value
         pairs += [(name, ("true" if each else "false") if isinstance(each, bool) else str(each)) for each in values]
     return urlencode(pairs)
-
-
-def _again(error: Unavailable, request: _Request, tried: int, retries: int) -> bool:
-    """Whether what failed may be tried once more."""
-    if error.code in {"certificate-not-trusted", "cluster-too-slow"} or tried > retries:
-        return False
-    if error.status:
-        return request.repeatable and error.status in {500, 502, 503, 504}
-    return request.repeatable if error.reached else tried < CONNECT_TRIES
-
-
-def _wait(error: ApiFailure, tried: int) -> float:
-    """Seconds until the next try: what the server asked for, else doubling with jitter, so that a thousand clients do not come at once."""
-    backoff = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** (tried - 1)) * random.uniform(0.5, 1.0)
-    return max(error.retry_after or 0.0, backoff)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    current: BaseException | None = error
-    while current is not None:
-        yield current
-        current = current.__cause__ or current.__context__
-
-
-def _how(error: Exception) -> str:
-    library = load_httpx()
-    if isinstance(error, library.ConnectTimeout):
-        return "no connection in time to"
-    if isinstance(error, library.ProxyError):
-        return "the proxy did not lead to"
-    if isinstance(error, library.ConnectError):
-        return "no connection to"
-    if isinstance(error, library.TimeoutException):
-        return "no answer in time from"
-    return "the connection broke to"

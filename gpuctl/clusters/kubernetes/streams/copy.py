@@ -6,75 +6,15 @@ import tarfile
 from collections.abc import Callable, Mapping, Sequence
 
 from gpuctl.base.errors import ConflictError, GpuctlError, NotFoundError, UsageError
+from gpuctl.clusters.kubernetes.streams import copyscripts, tarball
 from gpuctl.clusters.kubernetes.streams import exec as programs
-from gpuctl.clusters.kubernetes.streams import tarball
+from gpuctl.clusters.kubernetes.streams.incoming import Incoming
 from gpuctl.clusters.kubernetes.streams.tarball import PART, Known, Progress
 from gpuctl.clusters.kubernetes.streams.target import PodTarget
 from gpuctl.kube.api import Api
 from gpuctl.kube.remotecommand import RemoteCommand, exec_
 from gpuctl.model.ask import ExecTarget
 
-_NO_TAR, _MISSING, _OUTSIDE, _NO_FIND = 91, 92, 93, 94
-_FIRST = r"""
-root=$1 p=$2; shift 2
-case $p in /*) [ -z "$root" ] || p=$root/$p ;; *) p=${root:-.}/$p ;; esac
-command -v tar >/dev/null 2>&1 || exit 91
-within() {
-  [ -n "$root" ] || return 0
-  r=$(cd -P "$root" && pwd -P) && w=$(cd -P "$1" 2>/dev/null && pwd -P) || return 0
-  case ${w%/}/ in "${r%/}"/*) ;; *) exit 93 ;; esac
-}
-"""
-_OUT = (
-    _FIRST
-    + r"""
-if [ -d "$p" ]; then
-  within "$p"; printf 'd\n'; cd -P "$p" || exit 92
-  if [ "$1" = some ]; then sed -n '/^\/$/q;p' | tr '\012' '\000' | xargs -0 tar -cf - ; else exec tar -cf - . ; fi
-elif [ -e "$p" ]; then
-  d=$(dirname "$p") b=$(basename "$p"); within "$d"; cd "$d" || exit 92
-  if [ -n "$root" ] && [ -L "$b" ]; then exit 93; fi
-  printf 'f\n'; exec tar -chf - "./$b"
-else exit 92; fi
-"""
-)
-_LIST = (
-    _FIRST
-    + r"""
-command -v find >/dev/null 2>&1 && command -v stat >/dev/null 2>&1 || exit 94
-if [ -d "$p" ]; then within "$p"; cd -P "$p" && printf 'd\n' && exec find . -exec stat -c '%f %s %Y %n' {} +
-elif [ -e "$p" ] || [ -L "$p" ]; then
-  d=$(dirname "$p") b=$(basename "$p"); within "$d"
-  printf 'f\n'; cd "$d" && exec stat -c '%f %s %Y %n' "./$b"
-else exit 92; fi
-"""
-)
-_IN = (
-    _FIRST
-    + r"""
-made=$p; while [ ! -d "$made" ]; do made=$(dirname "$made"); done; within "$made"
-mkdir -p "$p" && within "$p" && cd -P "$p" || exit 1
-[ -z "$1" ] || printf '%s\n' "$1" >.gpuctl-part
-tar -xf - && if [ -n "$1" ]; then rm -f .gpuctl-part; fi
-"""
-)
-_SUM = (
-    _FIRST.replace("exit 91", ":")
-    + r"""
-[ -f "$p" ] && [ ! -L "$p" ] || exit 92
-for tool in sha256sum "shasum -a 256" "openssl dgst -sha256 -r"; do
-  command -v "${tool%% *}" >/dev/null 2>&1 || continue
-  $tool <"$p" | cut -d ' ' -f 1; exit
-done
-for python in python3 python; do
-  command -v $python >/dev/null 2>&1 || continue
-  exec $python -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())' <"$p"
-done
-echo 'no sha256sum and no Python' >&2; exit 1
-"""
-)
-_RENAME = _FIRST.replace("exit 91", ":") + 'within "$(dirname "$p")"; exec mv -f "$p" "$root/$1"'
-_REMOVE = _FIRST.replace("exit 91", ":") + 'within "$(dirname "$p")"; exec rm -f "$p"'
 _ENTRY = re.compile(r"([0-9a-f]+) (\d+) (-?\d+) \./(.*)\Z", re.DOTALL)
 _HARMLESS = ("changed as we read it", "removed before we read it", "socket ignored", "shrank by")
 
@@ -108,8 +48,8 @@ class Remote:
         if wanted == []:
             _unmark(target)
             return 0
-        with self._session(_OUT, path, "some" if wanted is not None else "all", stdin=wanted is not None) as running:
-            incoming = _Incoming(running)
+        with self._session(copyscripts.OUT, path, "some" if wanted is not None else "all", stdin=wanted is not None) as running:
+            incoming = Incoming(running)
             kind = incoming.line()
             if kind == b"d" and wanted is not None:
                 _send_names(running, wanted)
@@ -166,8 +106,8 @@ class Remote:
             directory, mark = os.path.dirname(path), ""
             if not entries:
                 return 0
-        with self._session(_IN, directory or "/", mark, stdin=True) as running:
-            incoming = _Incoming(running)
+        with self._session(copyscripts.IN, directory or "/", mark, stdin=True) as running:
+            incoming = Incoming(running)
             try:
                 sent = tarball.pack(running.write, entries, progress=progress)
                 running.close_stdin()
@@ -196,28 +136,28 @@ class Remote:
             GpuctlError: ``copy-failed``, the image has nothing to make a sum with.
         """
         try:
-            return self._told(_SUM, path, doing=f"verify {path} of {self._what}").strip()
+            return self._told(copyscripts.SUM, path, doing=f"verify {path} of {self._what}").strip()
         except NotFoundError:
             return None
 
     def rename(self, path: str, to: str) -> None:
         """Give the file ``path`` the name ``to`` (both below the root), whatever had that name before."""
-        self._told(_RENAME, path, to, doing=f"rename {path} of {self._what}")
+        self._told(copyscripts.RENAME, path, to, doing=f"rename {path} of {self._what}")
 
     def remove(self, path: str) -> None:
         """Remove the file ``path``, if it is there."""
-        self._told(_REMOVE, path, doing=f"remove {path} of {self._what}")
+        self._told(copyscripts.REMOVE, path, doing=f"remove {path} of {self._what}")
 
     def _told(self, script: str, path: str, *words: str, doing: str) -> str:
         with self._session(script, path, *words) as running:
-            incoming = _Incoming(running)
+            incoming = Incoming(running)
             text = incoming.read().decode("utf-8", "replace")
             self._judge(incoming, doing)
         return text
 
     def _listed(self, path: str) -> "tuple[str, list[tuple[str, int, Known]], bool]":
-        with self._session(_LIST, path) as running:
-            incoming = _Incoming(running)
+        with self._session(copyscripts.LIST, path) as running:
+            incoming = Incoming(running)
             text = incoming.read().decode("utf-8", "surrogateescape")
             self._judge(incoming, f"list {path or '/'} of {self._what}")
         kind, _, rest = text.partition("\n")
@@ -267,8 +207,8 @@ class Remote:
 
         written = 0
         out = Terminal()
-        with self._session(_OUT, path, "all") as running:
-            incoming = _Incoming(running)
+        with self._session(copyscripts.OUT, path, "all") as running:
+            incoming = Incoming(running)
             kind = incoming.line()
             try:
                 blocks = tarball.content(incoming) if kind == b"f" else iter(lambda: incoming.read(tarball.BLOCK), b"")
@@ -287,78 +227,29 @@ class Remote:
             return exec_(self._api, self._pod.name, argv, namespace=self._pod.namespace, container=self._pod.container, stdin=stdin)
         return programs.session(self._api, self._pod, argv, stdin=stdin)
 
-    def _judge(self, incoming: "_Incoming", doing: str) -> None:
+    def _judge(self, incoming: Incoming, doing: str) -> None:
         """Read to the end; raise what the exit status and stderr say."""
         incoming.drain()
         code, said = incoming.exit_code, incoming.stderr.decode("utf-8", "replace").strip()
         lines = [line for line in said.splitlines() if line.strip()]
         if code == 0 or (code == 1 and lines and all(any(each in line for each in _HARMLESS) for line in lines)):
             return
-        if code == _MISSING:
+        if code == copyscripts.MISSING:
             raise NotFoundError(f"cannot {doing}: there is no such path", code="path-not-found")
-        if code == _OUTSIDE:
+        if code == copyscripts.OUTSIDE:
             raise UsageError(f"cannot {doing}: it leads outside", code="path-outside")
-        if code == _NO_TAR:
+        if code == copyscripts.NO_TAR:
             raise GpuctlError(
                 f"cannot {doing}: the image has no tar",
                 code="no-tar",
                 hint="for a file, gpuctl exec JOB -- cat PATH > FILE needs none; an image with tar does all of it",
             )
-        if code == _NO_FIND:
+        if code == copyscripts.NO_FIND:
             raise GpuctlError(f"cannot {doing}: the image has no find and stat", code="no-find")
         raise self._failed(doing, lines[-1] if lines else f"tar ended with {code}")
 
     def _failed(self, doing: str, cause: str) -> GpuctlError:
         return GpuctlError(f"cannot {doing}", code="copy-failed", cause=cause)
-
-
-class _Incoming:
-    """What a session writes to stdout, as a file; stderr is kept aside."""
-
-    def __init__(self, running: RemoteCommand) -> None:
-        self._running = running
-        self._buffer = bytearray()
-        self.stderr = bytearray()
-
-    @property
-    def exit_code(self) -> int | None:
-        """The program's, once it has ended."""
-        return self._running.exit_code
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes; fewer only at the end."""
-        while size < 0 or len(self._buffer) < size:
-            if not self._more():
-                break
-        count = len(self._buffer) if size < 0 else size
-        block = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return block
-
-    def line(self) -> bytes:
-        """The first line, without its newline; empty if the program said nothing."""
-        while b"\n" not in self._buffer and self._more():
-            pass
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer[:] = rest
-        return line
-
-    def drain(self) -> None:
-        """Forget what else comes, until the program has ended."""
-        self._buffer.clear()
-        while self._more():
-            self._buffer.clear()
-
-    def _more(self) -> bool:
-        while (output := self._running.read(programs.PING_S)) is None:
-            if self._running.exit_code is not None:
-                return False
-            self._running.ping()
-        if output.stream == "stderr":
-            self.stderr = (self.stderr + output.data)[-8192:]
-        else:
-            self._buffer += output.data
-        return True
 
 
 def copy_out(
