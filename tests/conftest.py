@@ -5,6 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test depends on how busy the machine is: an example may take its time, and so may making one.
+settings.register_profile("gpuctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gpuctl")
 
 # A shell without job control starts what it puts into the background with Ctrl-C ignored, and children inherit that: half the tests of
 # interruption would wait for ever, depending on how the tests were started.
