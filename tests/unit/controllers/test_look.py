@@ -379,3 +379,20 @@ def test_a_signal_reaches_the_first_process_once(api: FakeApi, desk: Desk, tmp_p
     desk.look(SIX - MINUTE)
     desk.looker.close()
     assert made.asked[-1][:2] == ("own", ["/bin/sh", "-c", "kill -s USR2 1"])
+
+
+def test_a_shell_that_never_answers_is_given_up(api: FakeApi, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = {**NIGHT, "drain": {"policy": "CheckpointThenEvict", "signal": "USR1", "grace": "5m"}}
+    api.put(SCHEDULES_PATH, pool_schedule(windows=[window]))
+    for name in ("n0", "n1", "n2"):
+        owned(api, name, "team-a", closing="platform", since=SIX - 30 * MINUTE)
+    put_pod(api, pod("deaf", annotations={"gpuctl.io/window-ends": "2026-03-04T06:00:00Z"}))
+    made = Containers(tmp_path)
+    made.change = lambda _: ["sleep", "600"]
+    monkeypatch.setattr(ending, "exec_", made.start)
+    monkeypatch.setattr(ending, "EXEC_S", 0.2)
+    desk.look(SIX - 5 * MINUTE)
+    desk.looker.close()  # waits for signals: it would for ten minutes
+    (session,) = made.sessions
+    assert session.exit_code is None
+    assert "pod signalled" not in desk.lines.getvalue()
