@@ -114,7 +114,7 @@ def _of(context: str, asked: Target, status: int, told: _Status) -> ApiFailure:
     if status == 403:
         return _forbidden(said, asked, message)
     if status == 404:
-        return _missing(said, message, told)
+        return _missing(said, context, message, told)
     if status == 409:
         taken = told.reason == "AlreadyExists"
         return (AlreadyExists if taken else Conflict)(f"{said}: {'the name is taken' if taken else 'it has changed'}", cause=message)
@@ -171,13 +171,18 @@ def _forbidden(said: str, asked: Target, message: str) -> ApiFailure:
     return error
 
 
-def _missing(said: str, message: str, told: _Status) -> ApiFailure:
+def _missing(said: str, context: str, message: str, told: _Status) -> ApiFailure:
     # A kind that is not served is answered by the router: plain text, or a Status about no object.
     kind_missing = told.reason != "NotFound" or message == "the server could not find the requested resource"
     words = "the cluster does not know this kind" if kind_missing else "it does not exist"
     error = NotFound(f"{said}: {words}", cause=message)
     if not kind_missing and message.startswith("namespaces "):
-        error = NotFound(f"{said}: the namespace does not exist", cause=message, code="no-such-namespace")
+        error = NotFound(
+            f"{said}: the namespace does not exist",
+            cause=message,
+            code="no-such-namespace",
+            hint=f"kubectl --context {context} get namespaces    then: namespace=NAME in the profile",
+        )
     error.kind_missing = kind_missing
     return error
 

@@ -22,7 +22,7 @@ from gpuctl.clusters.kubernetes.observe.translate import Subject
 from gpuctl.clusters.kubernetes.observe.translate_pods import Stage
 from gpuctl.clusters.kubernetes.record import End
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
-from gpuctl.kube.errors import AlreadyExists, NotFound
+from gpuctl.kube.errors import AdmissionRefused, AlreadyExists, Forbidden, Invalid, NotFound, QuotaExceeded
 from gpuctl.kube.objects.kueue import Workload
 from gpuctl.kube.objects.meta import Object
 from gpuctl.kube.resources import JOBS, PODS, Resource
@@ -96,6 +96,8 @@ def _replace_by_tombstone(around: Surroundings, subject: Subject, job: Job, now:
         around.api.create(JOBS.path(around.namespace), tombstone(around, root, end), Object)
     except AlreadyExists:
         pass  # an earlier cancel got this far
+    except (AdmissionRefused, Forbidden, Invalid, QuotaExceeded):
+        pass  # no room for one, or no leave: ending the job matters more than what is left of it
     try:
         # In the foreground the object stays until its pods are gone: so long the job is not final.
         waits = not any(not pod.ended for pod in subject.pods or ())

@@ -7,10 +7,11 @@ from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes import inventory, rbac
 from gpuctl.clusters.kubernetes.rbac import Need
 from gpuctl.clusters.kubernetes.surroundings import Surroundings, together
-from gpuctl.kube.errors import ApiFailure
+from gpuctl.kube.errors import ApiFailure, Forbidden, NotFound
 from gpuctl.kube.objects.core import StorageClass
+from gpuctl.kube.objects.meta import Object
 from gpuctl.kube.objects.nodes import Node as ApiNode
-from gpuctl.kube.resources import NODES, STORAGE_CLASSES, Resource
+from gpuctl.kube.resources import NAMESPACES, NODES, STORAGE_CLASSES, Resource
 
 _SKEW_SECONDS = 30.0
 _RDMA = ("rdma/", "nvidia.com/hostdev", "mellanox.com/", "vpc.amazonaws.com/efa", "networking.gke.io.networks/", "openshift.io/mlnx")
@@ -34,7 +35,7 @@ def lines(around: Surroundings, *, engines: Callable[[], tuple[str, ...]]) -> tu
     except GpuctlError as error:
         return (Line(name="API server", verdict="problem", text=_text(error), fix=error.hint),)
     found = [Line(name="API server", verdict="ok", text=f"{version} at {around.api.server}, namespace {around.namespace}")]
-    for part in (_clock, _access, lambda around: _engines(around, engines()), _nodes, _schedules, _queues, _classes):
+    for part in (_namespace, _clock, _access, lambda around: _engines(around, engines()), _nodes, _schedules, _queues, _classes):
         try:
             found += part(around)
         except GpuctlError as error:
@@ -44,6 +45,17 @@ def lines(around: Surroundings, *, engines: Callable[[], tuple[str, ...]]) -> tu
 
 def _text(error: GpuctlError) -> str:
     return error.message + (f" ({error.cause})" if error.cause else "")
+
+
+def _namespace(around: Surroundings) -> Iterator[Line]:
+    """Lists of a namespace that does not exist are empty: nothing else says so before the first submit."""
+    try:
+        around.api.get(NAMESPACES.path(name=around.namespace), Object)
+    except NotFound:
+        fix = f"kubectl --context {around.api.context} get namespaces, then namespace=NAME in the profile"
+        yield Line(name="namespace", verdict="problem", text=f"{around.namespace} does not exist", fix=fix)
+    except Forbidden:
+        return
 
 
 def _clock(around: Surroundings) -> Iterator[Line]:

@@ -24,7 +24,7 @@ from gpuctl.clusters.kubernetes.judge import Judged
 from gpuctl.clusters.kubernetes.observe import gather
 from gpuctl.clusters.kubernetes.observe.objects import Root
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
-from gpuctl.kube.errors import AlreadyExists, Conflict, NotFound
+from gpuctl.kube.errors import AlreadyExists, Conflict, NotFound, Unavailable
 from gpuctl.kube.objects.meta import Object
 from gpuctl.kube.resources import SECRETS, SERVICES, Resource
 from gpuctl.model.ask import Submission
@@ -190,6 +190,10 @@ class Intake:
         except AlreadyExists:
             faster = self._taken(kind, wanted["metadata"]["name"], submission)
             return (faster, True) if faster is not None else None
+        except Unavailable as error:
+            if error.reached:
+                self._undo_what_may_be_there(kind, first)
+            raise
         uid = made["metadata"]["uid"]
         owner = {**first, "metadata": {**first["metadata"], "uid": uid}}
         try:
@@ -257,6 +261,15 @@ class Intake:
             self._around.api.delete(kind.path(self._around.namespace, name), uid=uid)
         except GpuctlError:
             return
+
+    def _undo_what_may_be_there(self, kind: Resource, first: Document) -> None:
+        """The answer to a create was lost: remove what it made, known by its record, which holds the instant of this very try."""
+        try:
+            root = self._read(kind, first["metadata"]["name"])
+        except GpuctlError:
+            return
+        if root is not None and root.metadata.annotation(record.RECORD) == first["metadata"]["annotations"][record.RECORD]:
+            self._undo(kind, root.metadata.name, root.metadata.uid)
 
     def sweep(self) -> int:
         """Remove what submits left that died half-way, ours only; how many."""

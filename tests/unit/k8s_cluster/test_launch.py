@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,36 @@ def test_a_create_that_fails_leaves_nothing(api: FakeApi, cluster: KubernetesClu
     with pytest.raises(GpuctlError):
         cluster.launch(submission(nodes=2, gpus=8))
     api.trouble = None
+    assert left(api) == []
+
+
+def test_a_create_whose_answer_is_lost_leaves_nothing(
+    api: FakeApi, cluster: KubernetesCluster, submission: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = api._create
+
+    def lost(path: Any, body: Any, *, dry: bool) -> Any:
+        create(path, body, dry=dry)
+        if not dry and path.collection == JOBS:
+            raise Refusal(504, "Timeout", "etcd took too long")
+        return body
+
+    monkeypatch.setattr(api, "_create", lost)
+    with pytest.raises(UnavailableError):
+        cluster.launch(submission(nodes=2, gpus=8))
+    assert left(api) == []
+
+
+def test_a_job_that_may_leave_no_trace_is_ended_all_the_same(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
+    job = cluster.launch(submission(hold=True)).job
+
+    def trouble(asked: str, path: str) -> None:
+        if asked == "POST" and "/jobs" in path:
+            count = "requested: count/jobs.batch=1, used: count/jobs.batch=9, limited: count/jobs.batch=9"
+            raise Refusal(403, "Forbidden", f'jobs.batch "x" is forbidden: exceeded quota: q, {count}')
+
+    api.trouble = trouble
+    assert not cluster.stop(job.id).already
     assert left(api) == []
 
 

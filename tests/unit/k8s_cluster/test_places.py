@@ -239,6 +239,10 @@ def test_doctor_sees_the_gaps(api: FakeApi, cluster: KubernetesCluster) -> None:
     assert lines["queues"].verdict == "note"
     assert lines["storage"].verdict == "note"
     assert lines["access"].text.startswith("everything")
+    assert "namespace" not in lines
+    api.remove("/api/v1/namespaces", (None, "ml"))
+    (missing,) = [line for line in cluster.checks() if line.name == "namespace"]
+    assert (missing.verdict, missing.text) == ("problem", "ml does not exist")
 
 
 def test_doctor_of_a_dead_cluster_is_one_line(api: FakeApi, cluster: KubernetesCluster) -> None:
