@@ -100,8 +100,9 @@ def _replace_by_tombstone(around: Surroundings, subject: Subject, job: Job, now:
         pass  # no room for one, or no leave: ending the job matters more than what is left of it
     try:
         # In the foreground the object stays until its pods are gone: so long the job is not final.
-        waits = not any(not pod.ended for pod in subject.pods or ())
-        around.api.delete(path_of(around, root), propagation="Background" if waits else "Foreground", uid=root.metadata.uid)
+        # Trainer makes another JobSet for a TrainJob that is still there without one.
+        at_once = root.kind == "TrainJob" or all(pod.ended for pod in subject.pods or ())
+        around.api.delete(path_of(around, root), propagation="Background" if at_once else "Foreground", uid=root.metadata.uid)
     except NotFound:
         return
 

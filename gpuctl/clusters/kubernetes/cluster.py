@@ -262,6 +262,8 @@ class KubernetesCluster:
         pods = targets.all_of(parts, namespace=self._around.namespace)
         if query.failed:
             bad = {seen.pod.metadata.name for seen in parts.pods if seen.failed}
+            if parts.state is State.FAILED:
+                bad |= {seen.pod.metadata.name for seen in (parts.submitters or ())[-1:]}  # it ends well, however its program does
             pods = tuple(each for each in pods if each.name in bad)
         if not pods:
             return []

@@ -8,6 +8,7 @@ from gpuctl.clusters.kubernetes.listing import Found, tasks_of
 from gpuctl.clusters.kubernetes.observe import gather, translate
 from gpuctl.clusters.kubernetes.observe.translate import Parts
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
+from gpuctl.model.job import State
 from gpuctl.model.reason import Evidence, Explanation
 from gpuctl.policy import logerrors
 from gpuctl.policy.explain import explain as judge
@@ -34,6 +35,11 @@ def explain(around: Surroundings, found: Found) -> Explanation:
 def said(parts: Parts) -> list[Evidence]:
     """What the last lines of pods that failed say; Kubernetes keeps them in the pod's status, also when its log is gone."""
     found: list[Evidence] = []
+    if parts.by_ray:  # Ray tells KubeRay how its entrypoint ended, with its last lines
+        if parts.state is not State.FAILED:
+            return []
+        told = logerrors.scan(parts.standing.message.encode("utf-8", "surrogateescape"), rank=0)
+        return [msgspec.structs.replace(one, at=one.at or parts.standing.ended_at) for one in told]
     tasks = parts.spec.array.indices if parts.spec.array is not None else ()
     for seen in parts.current:
         if seen.ended is None or not seen.failed or not seen.ended.message:

@@ -9,7 +9,7 @@ import copy
 import threading
 import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from gpuctl.clusters.kubernetes import judge, manifests, names, record
 from gpuctl.clusters.kubernetes.code import parts
 from gpuctl.clusters.kubernetes.code.parts import CodeParts
 from gpuctl.clusters.kubernetes.judge import Judged
-from gpuctl.clusters.kubernetes.observe import gather
+from gpuctl.clusters.kubernetes.observe import gather, translate_root
 from gpuctl.clusters.kubernetes.observe.objects import Root
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.kube.errors import AlreadyExists, Conflict, NotFound, Unavailable
@@ -35,6 +35,8 @@ PATIENCE_SECONDS = 20.0
 """How long another process may take to finish the same request before it counts as dead."""
 STALE = timedelta(minutes=10)
 _TRIES = 3
+_STAY = frozenset({"RayJob", "TrainJob"})
+"""Kinds whose operators never remove one that has ended."""
 _HOLDING = ("data", "stringData")
 
 Document = dict[str, Any]
@@ -272,20 +274,28 @@ class Intake:
             self._undo(kind, root.metadata.name, root.metadata.uid)
 
     def sweep(self) -> int:
-        """Remove what submits left that died half-way, ours only; how many."""
-        selector = f"{record.SELECTOR},{record.LAUNCHING}=true,{names.USER}={names.label_value(self._around.user)}"
+        """Remove what submits left that died half-way, and ended jobs that nobody else removes, ours only; how many."""
+        ours = f"{record.SELECTOR},{names.USER}={names.label_value(self._around.user)}"
+        skew = timedelta(seconds=abs(self._around.api.clock_skew()))
         removed = 0
         for kind in self._around.kinds:
+            selector = ours if kind.kind in _STAY else f"{ours},{record.LAUNCHING}=true"
             try:
-                found = self._around.api.list(kind.path(self._around.namespace), Root, params={"labelSelector": selector})
-                for root in found:
-                    created = root.metadata.creation_timestamp
-                    if created is not None and clock.now() - created > STALE + timedelta(seconds=abs(self._around.api.clock_skew())):
+                for root in self._around.api.list(kind.path(self._around.namespace), Root, params={"labelSelector": selector}):
+                    if self._stale(msgspec.structs.replace(root, kind=kind.kind), before=clock.now() - skew):
                         self._remove(kind, root)
                         removed += 1
             except GpuctlError:
                 continue
         return removed
+
+    def _stale(self, root: Root, *, before: datetime) -> bool:
+        if root.metadata.label(record.LAUNCHING):
+            created = root.metadata.creation_timestamp
+            return created is not None and before - created > STALE
+        spec, _ = record.read_spec(root.metadata.annotation(names.SPEC))
+        ended = translate_root.standing(root, spec).ended_at
+        return ended is not None and before - ended > timedelta(seconds=self._around.options.ttl_seconds)
 
 
 def half_made(wanted: Mapping[str, Any], submission: Submission) -> Document:

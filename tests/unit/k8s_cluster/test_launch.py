@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gpuctl.base import clock
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotAllowedError, UnavailableError
 from gpuctl.clusters.kubernetes import inventory, launch, names, record
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
@@ -15,6 +16,7 @@ from gpuctl.model.job import State
 from tests.fakes.kube_api import ENGINES, FakeApi, Refusal
 
 JOBS, SECRETS, SERVICES = "/apis/batch/v1/jobs", "/api/v1/secrets", "/api/v1/services"
+RAY_JOBS = "/apis/ray.io/v1/rayjobs"
 Make = Callable[..., Submission]
 
 
@@ -150,6 +152,20 @@ def test_what_died_long_ago_is_swept_and_nobody_elses(api: FakeApi, cluster: Kub
         api.put(JOBS, {**whole, "metadata": meta}, namespace="ml")
     assert launch.Intake(cluster._around).sweep() == 1
     assert sorted(each["metadata"]["name"] for each in api.all(JOBS)) == sorted([name, "other", "new"])
+
+
+def test_ended_jobs_go_at_last_where_no_operator_removes_them(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
+    api.groups |= {("ray.io", "v1"): ENGINES["ray.io", "v1"]}
+    cluster.launch(submission())
+    (whole,) = api.all(JOBS)
+    ended = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED", "endTime": "2020-01-01T00:00:00Z"}
+    recent = {**ended, "endTime": clock.rfc3339(clock.now())}
+    for name, user, status in (("old", None, ended), ("other", "somebody", ended), ("new", None, recent), ("lives", None, {})):
+        labels = {**whole["metadata"]["labels"], **({names.USER: user} if user else {})}
+        meta = {"name": name, "labels": labels, "creationTimestamp": "2019-12-31T00:00:00Z"}
+        api.put(RAY_JOBS, {"metadata": meta, "spec": {}, "status": status}, namespace="ml")
+    assert launch.Intake(cluster._around).sweep() == 1
+    assert sorted(each["metadata"]["name"] for each in api.all(RAY_JOBS)) == ["lives", "new", "other"]
 
 
 def test_a_name_taken_by_somebody_else_is_left_alone(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:

@@ -159,6 +159,8 @@ def test_pods_never_start_again_by_themselves(case: str) -> None:
     objects = rendered(spec, engine, **changes)
     for pods in templates(objects[-1]):
         assert pods["spec"]["restartPolicy"] == "Never"
+        if pods["metadata"]["labels"][names.PART] == names.SUBMITTER:
+            continue  # it ends when Ray does
         assert pods["spec"].get("activeDeadlineSeconds") == spec.time_seconds
         assert {"name": "shm", "emptyDir": {"medium": "Memory"}} in pods["spec"]["volumes"]
         mounted = {each["name"] for container in pods["spec"]["containers"] for each in container["volumeMounts"]}
@@ -390,11 +392,43 @@ def test_a_patch_that_a_trainjob_would_lose_is_refused() -> None:
     assert {problem.field for problem in caught.value.problems} == {"spec.hostNetwork", "spec.containers[1]"}
 
 
+def test_what_hands_ray_its_entrypoint_goes_where_the_head_goes_and_holds_nothing() -> None:
+    patch = """
+        spec:
+          tolerations: [{key: team, operator: Exists}]
+          containers: [{name: main, resources: {limits: {nvidia.com/gpu: 8}}, securityContext: {runAsUser: 1000}}]
+    """
+    spec = JobSpec(kind="ray", script="t.py", gpus=8, time="1h", setup="make", pod_patch=patch)
+    made = rendered(spec, Engine.RAYJOB)[-1]["spec"]
+    pods = made["submitterPodTemplate"]
+    (container,) = pods["spec"]["containers"]
+    assert pods["metadata"]["labels"][names.PART] == names.SUBMITTER
+    assert (
+        pods["metadata"]["labels"].items()
+        >= {names.JOB_ID: made["rayClusterSpec"]["headGroupSpec"]["template"]["metadata"]["labels"][names.JOB_ID]}.items()
+    )
+    assert container["command"][2:] == ["ray-submit", made["entrypoint"]]
+    assert container["resources"] == {"requests": {"cpu": "100m", "memory": "256Mi"}}
+    assert container["securityContext"] == {"runAsUser": 1000}
+    assert {"key": "team", "operator": "Exists"} in pods["spec"]["tolerations"]
+    assert [each["name"] for each in pods["spec"]["volumes"]] == [each["name"] for each in container["volumeMounts"]] == ["gpuctl-in"]
+    assert "activeDeadlineSeconds" not in pods["spec"]
+
+
+def test_ray_is_gone_as_soon_as_its_job_has_ended() -> None:
+    made = rendered(JobSpec(kind="ray", script="t.py"), Engine.RAYJOB)[-1]
+    assert (made["spec"]["shutdownAfterJobFinishes"], made["spec"]["ttlSecondsAfterFinished"]) == (True, 0)
+    assert made["metadata"]["annotations"]["ray.io/disable-provisioned-head-restart"] == "true"
+
+
 def test_a_sidecar_comes_after_the_job() -> None:
     patch = "spec: {containers: [{name: side, image: x}, {name: main, env: [{name: A, value: b}]}]}"
     for engine, kind in ((Engine.JOB, "pytorch"), (Engine.RAYJOB, "ray"), (Engine.PYTORCHJOB, "pytorch")):
         objects = rendered(JobSpec(kind=kind, script="t.py", pod_patch=patch), engine)  # type: ignore[arg-type]
         for pods in templates(objects[-1]):
+            if pods["metadata"]["labels"][names.PART] == names.SUBMITTER:
+                assert len(pods["spec"]["containers"]) == 1  # a patch is for those that run the job
+                continue
             assert [each["name"] for each in pods["spec"]["containers"]][1:] == ["side"]
             assert {"name": "A", "value": "b"} in pods["spec"]["containers"][0]["env"]
 

@@ -138,6 +138,12 @@ DISRUPTED = "Pod ml/x has condition DisruptionTarget matching FailJob rule at in
         ("RayJob", {"suspend": True}, {"jobDeploymentStatus": "Suspended"}, State.QUEUED),
         ("RayJob", {}, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, State.RUNNING),
         ("RayJob", {}, {"jobDeploymentStatus": "Running", "jobStatus": "PENDING"}, State.QUEUED),
+        (  # what KubeRay takes for a state while the head does not answer
+            "RayJob",
+            {},
+            {"jobDeploymentStatus": "Running", "jobStatus": "Failure", "rayJobInfo": {"startTime": "2026-03-01T12:05:00Z"}},
+            State.RUNNING,
+        ),
         ("RayJob", {}, {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}, State.SUCCEEDED),
         ("RayJob", {}, {"jobDeploymentStatus": "Complete", "jobStatus": "FAILED"}, State.FAILED),
         ("RayJob", {}, {"jobDeploymentStatus": "Complete", "jobStatus": "STOPPED"}, State.CANCELLED),

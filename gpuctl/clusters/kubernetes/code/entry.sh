@@ -7,6 +7,7 @@
 #   entry.sh program                 the program that GPUCTL_COMMAND holds; no setup (Ray's entrypoint)
 #   entry.sh ray                     a node of a Ray without its operator; the entrypoint on the head
 #   entry.sh ray-node                a node of KubeRay's: setup, then the command that KubeRay made
+#   entry.sh ray-submit ENTRYPOINT   hand KubeRay's Ray its entrypoint, and write what it writes
 #
 # MODE: command (the words are it), script (what runs it is found out), python, torch (through torch's agent).
 # What a GPUCTL_POD_ variable says is for this program alone; the job's program does not see them.
@@ -267,6 +268,11 @@ setup() { # once per container, before anything of the job's runs
   await "$programs"
   result=$?
   programs=
+  if [ "$result" -ne 0 ] && [ "$verb" = ray-node ] && [ -z "$told_to_end" ]; then
+    broken=$result
+    say "setup ended with $result"
+    return 0
+  fi
   [ "$result" -eq 0 ] || fail "$result" setup-failed "setup ended with $result"
 }
 
@@ -582,6 +588,117 @@ ray_worker() { # a node that ends with its head, and then ends well: whether the
   return 0
 }
 
+# --- Ray with its operator ------------------------------------------------------------------------------------------------------------
+
+# KubeRay replaces a node that ends, again and again. So one whose setup failed becomes a node all the same, and has it known: the entrypoint
+# fails for all of them.
+ray_node() { # KubeRay's own command; what Ray says about itself is no part of the job's log
+  started=$(pod_start)
+  start=$KUBERAY_GEN_RAY_START_CMD
+  case $start in 'ray start'*) start="exec $start" ;; esac # a shell in between would keep signals from it
+  [ -z "$broken" ] || start="$start --resources='{\"gpuctl-setup-ended-$broken\": 1}'"
+  [ "$GPUCTL_POD_ROLE" != head ] || trap 'end_program; hand_over TERM' TERM
+  (
+    [ "$GPUCTL_POD_ROLE" = head ] || hide # the head's Ray starts the entrypoint, which is this program again
+    # shellcheck disable=SC3045 # where there is no such limit, there is none to raise
+    ulimit -n 65536 2>/dev/null
+    default_signals /bin/sh -c "$start"
+  ) >"$base/work/ray.log" 2>&1 &
+  started_as $!
+  await "$programs"
+  result=$?
+  [ "$result" -eq 0 ] || [ -n "$told_to_end" ] || tail -n 40 "$base/work/ray.log" >&2
+  return "$result"
+}
+
+whole_ray() { # fail where the setup of a node did
+  [ -n "${GPUCTL_POD_SETUP:-}" ] || return 0
+  python=$(find_python) || missing_python
+  broken=$("$python" -c "$ray_broken") || broken=
+  [ -z "$broken" ] || fail "${broken%% *}" setup-failed "setup ended with ${broken%% *} on ${broken#* }"
+}
+
+ray_broken='
+import os, sys
+from ray._raylet import GcsClient
+for node in GcsClient(address=os.environ["RAY_ADDRESS"]).get_all_node_info(timeout=30).values():
+    for name in node.resources_total:
+        if name.startswith("gpuctl-setup-ended-"):
+            sys.exit(print(name.rpartition("-")[2], node.node_name or node.node_manager_address))
+'
+
+end_program() { # Ray would end its entrypoint without a word, so that is told first; what became of it at its limit, only Ray can tell then
+  pid=$(cat "$base/work/program" 2>/dev/null) || return 0
+  kill -s TERM "$pid" 2>/dev/null || return 0
+  while kill -s 0 "$pid" 2>/dev/null; do sleep 0.2; done
+  if at_limit; then sleep 10; fi
+}
+
+ray_submit='
+import asyncio, logging, os, signal, sys, threading, time
+from ray.job_submission import JobSubmissionClient
+
+logging.disable(logging.INFO)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+address, job, patience = os.environ["RAY_DASHBOARD_ADDRESS"], os.environ["RAY_JOB_SUBMISSION_ID"], float(sys.argv[2])
+address = address if "://" in address else f"http://{address}"
+written = 0
+own = False
+
+def asked(question):
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return question()
+        except Exception as error:
+            if time.monotonic() > end:
+                sys.exit(f"gpuctl: Ray at {address} does not answer: {error}")
+            time.sleep(1)
+
+def handed_over():
+    if all(each.submission_id != job for each in client.list_jobs()):
+        client.submit_job(entrypoint=sys.argv[1], submission_id=job)
+
+def write(text):
+    # What Ray says about the entrypoint comes before the first line of its own.
+    global own
+    for line in text.splitlines(True):
+        if not own and ("Runtime env is setting up" in line or line.startswith("Running entrypoint for job ")):
+            continue
+        own = True
+        sys.stdout.write(line)
+    sys.stdout.flush()
+
+async def follow():
+    global written
+    seen = 0
+    async for text in client.tail_job_logs(job):
+        fresh = text[max(0, written - seen):]
+        seen += len(text)
+        written = max(written, seen)
+        write(fresh)
+
+client = asked(lambda: JobSubmissionClient(address))
+asked(handed_over)
+whole = threading.Event()
+
+def read():
+    while True:
+        try:
+            asyncio.run(follow())
+            whole.set()
+        except Exception:
+            pass  # cut off; what was written is not written again
+        time.sleep(1)
+
+threading.Thread(target=read, daemon=True).start()
+while not asked(lambda: client.get_job_status(job)).is_terminal():
+    time.sleep(1)
+whole.wait(10)
+sys.stdout.flush()
+os._exit(0)
+'
+
 port=${GPUCTL_POD_RAY_PORT:-6379}
 ray_reachable='
 import socket, sys, time
@@ -615,7 +732,7 @@ sys.exit(f"gpuctl: Ray: {last}")
 # --------------------------------------------------------------------------------------------------------------------------------------
 
 setup_text=${GPUCTL_POD_SETUP:-}
-programs= pending= caught= relay= mark= told_to_end= verb=${1:-}
+broken= programs= pending= caught= relay= mark= told_to_end= verb=${1:-}
 case ${1:-} in
   unpack | gang) trap 'exit 143' TERM ;; # the first process of a container has no default action
   *) watch_signals ;;
@@ -638,11 +755,16 @@ case ${1:-} in
     exit $?
     ;;
   program)
+    printf '%s' $$ >"$base/work/program"
     contract
     enter
+    whole_ray
     eval "set -- $GPUCTL_COMMAND"
     supervise "$@"
-    exit $?
+    result=$?
+    # Ray hears only of this status, and a program that ended well because it was told to was cut all the same.
+    if [ -n "$told_to_end" ] && at_limit; then result=${GPUCTL_POD_CUT_STATUS:-$result}; fi
+    exit "$result"
     ;;
   ray)
     unpack
@@ -655,7 +777,12 @@ case ${1:-} in
     contract
     setup
     enter
-    exec /bin/sh -c "ulimit -n 65536 2>/dev/null; $KUBERAY_GEN_RAY_START_CMD"
+    ray_node
+    exit $?
+    ;;
+  ray-submit)
+    python=$(find_python) || missing_python
+    exec "$python" -c "$ray_submit" "$2" "${GPUCTL_POD_WAIT:-60}"
     ;;
   *)
     say "no such verb: ${1:-}"

@@ -22,7 +22,8 @@ PORT = 29500
 RAY_PORT = 6379
 DASHBOARD_PORT = 8265
 CUT_STATUS = 198
-"""What the in-pod program ends with at the time limit where a failed attempt would be tried again: a limit is no failure to retry."""
+"""What the in-pod program ends with at the time limit where a failed attempt would be tried again, for a limit is no failure to retry; and
+where the pod that has the limit is removed with it, as KubeRay does."""
 PREFIX_TEMPLATE = "[${rank}] "
 
 Variables = list[dict[str, Any]]
@@ -152,7 +153,7 @@ def _limits(job: Rendering) -> dict[str, str]:
     found: dict[str, str] = {}
     if spec.time_seconds is not None:
         found["GPUCTL_POD_LIMIT"] = str(spec.time_seconds)
-        if spec.retries and job.engine is Engine.JOBSET:
+        if (spec.retries and job.engine is Engine.JOBSET) or job.engine is Engine.RAYJOB:
             found["GPUCTL_POD_CUT_STATUS"] = str(CUT_STATUS)
     if spec.signal is not None:
         found["GPUCTL_POD_SIGNAL"] = spec.signal.name.upper().removeprefix("SIG")
@@ -161,12 +162,17 @@ def _limits(job: Rendering) -> dict[str, str]:
 
 
 def _ray(job: Rendering) -> dict[str, str]:
-    found = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1", "GPUCTL_COMMAND": shlex.join(command(job))}
+    found = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_DISABLE_IMPORT_WARNING": "1",
+        # A node that is told to end would wait for its work to move elsewhere; when ours is told, there is no elsewhere.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        "RAY_JOB_STOP_WAIT_TIME_S": str(job.spec.grace_seconds),
+        "GPUCTL_COMMAND": shlex.join(command(job)),
+    }
     if job.engine is not Engine.RAYJOB:
         head = f"{job.name}-head-0-0.{job.name}" if job.engine is Engine.JOBSET else master(job)
         found |= {
-            # A node that is told to end would wait for its work to move elsewhere; when ours is told, there is no elsewhere.
-            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             "GPUCTL_POD_RAY_HEAD": head,
             "GPUCTL_POD_RAY_PORT": str(RAY_PORT),
             "GPUCTL_POD_RAY_GPUS": str(job.spec.gpus),

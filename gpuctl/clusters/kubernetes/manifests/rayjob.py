@@ -1,18 +1,39 @@
 """KubeRay: a RayJob with its own RayCluster, which goes when the job has ended."""
 
+import copy
 import re
 from typing import Any
 
 from gpuctl.base.errors import UsageError
+from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.manifests import environment
 from gpuctl.clusters.kubernetes.manifests.engines import RAY_API
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
-from gpuctl.clusters.kubernetes.manifests.pod import template
+from gpuctl.clusters.kubernetes.manifests.pod import INPUT_VOLUME, template
+from gpuctl.clusters.kubernetes.manifests.resources import amounts
 
 OVERWRITE = "ray.io/overwrite-container-cmd"
 """KubeRay leaves the container's command alone and hands its own over as KUBERAY_GEN_RAY_START_CMD (since 1.1)."""
+ONE_HEAD = "ray.io/disable-provisioned-head-restart"
+"""KubeRay makes no second head once Ray was complete (since 1.6): that one would know nothing of the entrypoint."""
+SUBMITTER = "ray-job-submitter"
 TOKEN_SINCE = (2, 52)
 """The first Ray that can ask for a token."""
+
+ENTRYPOINT = f"/bin/sh {environment.BASE}/in/entry.sh program"
+"""Words that need no quotes: they pass through shells of KubeRay's and Ray's before they are read."""
+
+_SUBMITTER_SHARES = (
+    "automountServiceAccountToken",
+    "enableServiceLinks",
+    "imagePullSecrets",
+    "nodeSelector",
+    "priorityClassName",
+    "securityContext",
+    "serviceAccountName",
+    "tolerations",
+)
+"""What the submitter's pod has in common with the head's."""
 
 _VERSION = re.compile(r"(?:^|[^0-9.])(\d+)\.(\d+)\.(\d+)")
 
@@ -31,15 +52,16 @@ def rayjob_objects(job: Rendering) -> tuple[dict[str, Any], ...]:
     for pods in (head, worker):
         pods["metadata"]["annotations"] = {**pods["metadata"].get("annotations", {}), OVERWRITE: "true"}
     metadata = job.metadata()
-    metadata["annotations"][OVERWRITE] = "true"
+    metadata["annotations"] |= {OVERWRITE: "true", ONE_HEAD: "true"}
     spec: dict[str, Any] = {
-        # Words that need no quotes: they pass through KubeRay's and Ray's shells before they are read.
-        "entrypoint": f"/bin/sh {environment.BASE}/in/entry.sh program",
+        "entrypoint": ENTRYPOINT,
         "submissionMode": "K8sJobMode",
         "shutdownAfterJobFinishes": True,
-        "ttlSecondsAfterFinished": job.settings.ttl_seconds,
+        # Of the Ray cluster, not of the RayJob: its pods hold what the job asked for until then.
+        "ttlSecondsAfterFinished": 0,
         "backoffLimit": 0,
         "submitterConfig": {"backoffLimit": 0},
+        "submitterPodTemplate": _submitter(job, head),
         "rayClusterSpec": {
             "rayVersion": version,
             "authOptions": {"mode": "token"},
@@ -59,6 +81,30 @@ def rayjob_objects(job: Rendering) -> tuple[dict[str, Any], ...]:
     if job.suspended:
         spec["suspend"] = True
     return ({"apiVersion": RAY_API, "kind": "RayJob", "metadata": metadata, "spec": spec},)
+
+
+def _submitter(job: Rendering, head: dict[str, Any]) -> dict[str, Any]:
+    """The pod that hands Ray the entrypoint and writes what that writes: it outlives Ray, and so does the log of the job."""
+    spec = head["spec"]
+    main = spec["containers"][0]
+    container: dict[str, Any] = {
+        "name": SUBMITTER,
+        "image": job.image,
+        "command": environment.arguments(job, "ray-submit", ENTRYPOINT),
+        "env": [each for each in main["env"] if each["name"] in ("PYTHONUNBUFFERED", "GPUCTL_POD_PYTHON")],
+        "resources": amounts(100, 256 << 20, limit_memory=False),
+        "volumeMounts": [each for each in main["volumeMounts"] if each["name"] == INPUT_VOLUME],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if "securityContext" in main:
+        container["securityContext"] = main["securityContext"]
+    pods: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "containers": [container],
+        "volumes": [each for each in spec["volumes"] if each["name"] == INPUT_VOLUME],
+    }
+    pods |= {key: spec[key] for key in _SUBMITTER_SHARES if key in spec}
+    return copy.deepcopy({"metadata": {"labels": {**job.labels, names.PART: names.SUBMITTER}}, "spec": pods})
 
 
 def ray_version(job: Rendering) -> str:

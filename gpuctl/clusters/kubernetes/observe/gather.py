@@ -154,17 +154,23 @@ def _visible(around: Surroundings, version: str) -> bool:
 
 
 def events(around: Surroundings, root: Root, pods: Sequence[Pod]) -> tuple[Event, ...]:
-    """Events about the job's object, the Jobs below it, and the first few of its pods that do not run. Empty where they may not be read."""
-    stuck = [pod for pod in pods if pod.status.phase in ("Pending", "Failed", "Unknown")][:MOST_PODS_WITH_EVENTS]
-    uids = [root.metadata.uid, *(pod.metadata.uid for pod in stuck)]
-    if root.kind != "Job":
-        uids += _below(around, root)
+    """Events about the job's object, what operators made of it, and the first few of its pods that do not run.
 
-    def read(uid: str) -> list[Event]:
-        selector = f"involvedObject.uid={uid}"
+    Empty where they may not be read.
+    """
+    stuck = [pod for pod in pods if pod.status.phase in ("Pending", "Failed", "Unknown")][:MOST_PODS_WITH_EVENTS]
+    about = [f"involvedObject.uid={uid}" for uid in (root.metadata.uid, *(pod.metadata.uid for pod in stuck))]
+    if root.kind != "Job":
+        about += [f"involvedObject.uid={uid}" for uid in _below(around, root)]
+    if root.kind == "RayJob" and root.status.ray_cluster_name:
+        about.append(f"involvedObject.kind=RayCluster,involvedObject.name={root.status.ray_cluster_name}")
+    if root.kind == "TrainJob":
+        about.append(f"involvedObject.kind=JobSet,involvedObject.name={root.metadata.name}")
+
+    def read(selector: str) -> list[Event]:
         return list(around.api.list(EVENTS.path(around.namespace), Event, params={"fieldSelector": selector}))
 
-    return tuple(event for answer in together(read, uids) if not isinstance(answer, GpuctlError) for event in answer)
+    return tuple(event for answer in together(read, about) if not isinstance(answer, GpuctlError) for event in answer)
 
 
 def _below(around: Surroundings, root: Root) -> list[str]:

@@ -83,6 +83,13 @@ class RootSpec(Read, frozen=True, gc=False, kw_only=True):
     active_deadline_seconds: int | None = None
 
 
+class RayRun(Read, frozen=True, gc=False, kw_only=True):
+    """When Ray started and ended the entrypoint of a RayJob."""
+
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+
 class RootStatus(Read, frozen=True, gc=False, kw_only=True):
     """The union of what the kinds of job objects say in their status."""
 
@@ -112,6 +119,7 @@ class RootStatus(Read, frozen=True, gc=False, kw_only=True):
     reason: str = ""
     message: str = ""
     ray_cluster_name: str = ""
+    ray_job_info: RayRun | None = None
     end_time: datetime | None = None
 
 

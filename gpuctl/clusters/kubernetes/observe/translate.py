@@ -28,6 +28,9 @@ UNTOUCHED = timedelta(seconds=60)
 """How long a controller may take to notice an object before it counts as absent."""
 CUT_TAKES = timedelta(minutes=30)
 """How long after a window began to end a job its object may say so: pods have their grace, and disruption budgets are asked again."""
+_ENDS_OF_RAY = frozenset({"exit-code", "signal", "lost"})
+"""What pods say that end because KubeRay removes them when the program has ended."""
+_RAY_SETUP = re.compile(r"^gpuctl: setup ended with \d+ on (?P<node>\S+)", re.MULTILINE)
 _RAY_CODE = re.compile(r"exit code (?P<code>\d+)")
 
 
@@ -71,7 +74,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parts:
-    """A subject, read: the common ground of the job and its evidence."""
+    """A subject, read: the common ground of the job and its evidence. ``submitters`` None: nodes of the job speak for it themselves."""
 
     spec: JobSpec
     understood: bool
@@ -80,6 +83,12 @@ class Parts:
     pods: tuple[Seen, ...]
     state: State
     end: End | None
+    submitters: tuple[Seen, ...] | None = None
+
+    @property
+    def by_ray(self) -> bool:
+        """Whether KubeRay's Ray runs the program: then how a pod ends says nothing of how the program did."""
+        return self.submitters is not None
 
     @property
     def current(self) -> tuple[Seen, ...]:
@@ -103,6 +112,7 @@ def parts(subject: Subject) -> Parts:
         pods=pods,
         state=end.state if end is not None else _state(subject, spec, standing, pods),
         end=end,
+        submitters=translate_pods.submitters(subject.pods or (), spec) if subject.root.kind == "RayJob" else None,
     )
 
 
@@ -130,7 +140,10 @@ def _state(subject: Subject, spec: JobSpec, standing: Standing, pods: Sequence[S
         return State.CANCELLED if cancelled and standing.state is State.QUEUED else standing.state
     if standing.sure and not cancelled:
         return standing.state
-    return max(standing.state, _by_pods(spec, pods), key=_ORDER.index)
+    by_pods = _by_pods(spec, pods)
+    if subject.root.kind == "RayJob" and by_pods is State.RUNNING:
+        by_pods = State.STARTING  # Ray runs, the program not yet
+    return max(standing.state, by_pods, key=_ORDER.index)
 
 
 def _window_cut(subject: Subject, spec: JobSpec, standing: Standing, pods: Sequence[Seen]) -> datetime | None:
@@ -231,6 +244,8 @@ def _started(read: Parts, state: State, submitted: datetime) -> datetime | None:
     begun = [each.started_at for each in read.pods if each.started_at is not None]
     if read.standing.restarts and read.standing.started_at is not None and all(each.attempt > 1 for each in read.pods):
         begun.append(read.standing.started_at)  # a JobSet removes the pods of earlier attempts
+    if read.by_ray and read.standing.started_at is not None:
+        begun = [read.standing.started_at]  # pods come and go: the operator replaces them, and removes all at the end
     if begun:
         return max(min(begun), submitted)
     if state is State.STARTING or read.standing.started_at is None or (state is State.CANCELLED and read.standing.suspended):
@@ -268,6 +283,7 @@ def _ends_by(read: Parts, state: State, started: datetime | None) -> datetime | 
     if limits and read.spec.array is None:
         return min(limits)
     limit = read.spec.time_seconds
+    started = read.standing.earliest or started
     return started + timedelta(seconds=limit) if limit is not None and started is not None and read.spec.array is None else None
 
 
@@ -276,11 +292,11 @@ def _exit(read: Parts, state: State) -> Exit | None:
         return Exit(code=0)
     if state not in (State.FAILED, State.CUT, State.LOST):
         return None
-    told = translate_pods.exit_of(read.current)
+    told = translate_pods.exit_of(read.current) if not read.by_ray else None
     if told is not None and told != Exit(code=0):
         return told
     code = _RAY_CODE.search(read.standing.message)
-    return Exit(code=int(code["code"])) if code else None
+    return Exit(code=int(code["code"])) if code and state is not State.CUT else None
 
 
 def _where(read: Parts, place: Place) -> str | None:
@@ -319,7 +335,7 @@ def _attempts(
                 ended_at=ended if last else max((at for at in map(_finished_at, pods) if at is not None), default=None),
                 exit=_exit(read, read.state) if last else translate_pods.exit_of(pods),
                 pods=translate_pods.shares(pods, read.spec, gone=gone),
-                ranks=translate_pods.rank_ends(pods),
+                ranks=translate_pods.rank_ends(pods) if not read.by_ray else (),
             )
         )
     return tuple(made)
@@ -352,10 +368,12 @@ def _timeline(
         if placed:
             told.append(TimelineEvent(at=min(placed), what="starting", text=_nodes(pods), attempt=number))
         begun = [each.started_at for each in pods if each.started_at is not None]
+        if read.by_ray:
+            continue
         if begun:
             told.append(TimelineEvent(at=min(begun), what="running", attempt=number))
         told += _ends(pods, read.spec, number)
-    if not read.pods and started is not None:
+    if started is not None and (not read.pods or (read.by_ray and read.standing.started_at is not None)):
         told.append(TimelineEvent(at=started, what="running"))
     yield TimelineEvent(at=submitted, what="submitted")
     for event in sorted(told, key=lambda each: each.at):
@@ -395,9 +413,15 @@ def evidence(subject: Subject, place: Place, *, now: datetime) -> tuple[Evidence
     found: list[Evidence] = list(_of_root(subject, read, now=now))
     waits = not read.state.final
     if read.pods and not read.standing.suspended:
-        found += translate_pods.evidence(
-            read.pods, spec=read.spec, events=subject.events, namespace=place.namespace, gpu_resource=place.gpu_resource, waits=waits
+        said = translate_pods.evidence(
+            (*read.pods, *(each for each in read.submitters or () if waits and each.ended is None)),
+            spec=read.spec,
+            events=subject.events,
+            namespace=place.namespace,
+            gpu_resource=place.gpu_resource,
+            waits=waits,
         )
+        found += [one for one in said if waits or not read.by_ray or one.code not in _ENDS_OF_RAY]
     if subject.workload is not None and waits and read.standing.suspended and not subject.root.metadata.annotation(names.HELD):
         found += translate_queue.evidence(subject.workload, position=subject.position, queue=subject.queue)
     pods = {pod.metadata.uid for pod in subject.pods or ()}
@@ -462,11 +486,18 @@ def _window_end(root: Root, cut: datetime) -> Evidence:
 
 def _ray(read: Parts) -> Iterator[Evidence]:
     standing = read.standing
-    code = _RAY_CODE.search(standing.message)
-    if code:
+    code, setup = _RAY_CODE.search(standing.message), _RAY_SETUP.search(standing.message)
+    if code and setup:
+        yield Evidence(code="setup-failed", at=standing.ended_at, node=setup["node"], data={"code": code["code"]}, source="condition")
+    elif code:
         yield Evidence(code="exit-code", at=standing.ended_at, rank=0, data={"code": code["code"]}, source="condition")
-    elif standing.reason in ("ValidationFailed", "SubmissionFailed") or not read.pods:
-        yield Evidence(code="start-failed", text=standing.message or standing.reason, at=standing.ended_at, source="condition")
+    elif standing.started_at is not None:
+        text = f"Ray was gone before the program had ended; KubeRay says: {standing.message or standing.reason}"
+        yield Evidence(code="lost", text=text, at=standing.ended_at, source="condition")
+    else:
+        said = [each.ended.message.strip() for each in read.submitters or () if each.ended is not None and each.ended.message.strip()]
+        text = said[-1].splitlines()[-1] if said else standing.message or standing.reason
+        yield Evidence(code="start-failed", text=text, at=standing.ended_at, source="condition")
 
 
 def _unexplained(read: Parts) -> Evidence:

@@ -15,7 +15,17 @@ _FORBIDDEN = re.compile(r"is forbidden: (?P<why>.*)\Z", re.DOTALL)
 _INVALID = re.compile(r"is invalid: (?P<why>.*)\Z", re.DOTALL)
 _MISSING_ACCOUNT = re.compile(r"error looking up service account (?P<why>.*)\Z", re.DOTALL)
 _CREATING = frozenset(
-    {"FailedCreate", "FailedCreatePod", "FailedToCreatePod", "FailedToCreateRayCluster", "JobCreationFailed", "FailedServiceCreation"}
+    {
+        "FailedCreate",
+        "FailedCreatePod",
+        "FailedServiceCreation",
+        "FailedToCreateHeadPod",
+        "FailedToCreatePod",
+        "FailedToCreateRayCluster",
+        "FailedToCreateRayJobSubmitter",
+        "FailedToCreateWorkerPod",
+        "JobCreationFailed",
+    }
 )
 
 

@@ -90,8 +90,15 @@ def read(pods: Iterable[Pod], spec: JobSpec) -> tuple[Seen, ...]:
     return tuple(newest[key] for key in sorted(newest))
 
 
+def submitters(pods: Iterable[Pod], spec: JobSpec) -> tuple[Seen, ...]:
+    """The pods that KubeRay's Ray got its entrypoint from, the last one last: none of the job's nodes, but its program's voice."""
+    found = [pod for pod in pods if pod.metadata.label(names.PART) == names.SUBMITTER]
+    found.sort(key=lambda each: (_seconds(each.metadata.creation_timestamp), each.metadata.name))
+    return tuple(_seen(pod, 0, attempt_of(pod), spec)._replace(ranks=()) for pod in found)
+
+
 def index_of(pod: Pod) -> int | None:
-    """The number of the node that the pod is; None for a helper (KubeRay's submitter stands for the entrypoint, which is node 0)."""
+    """The number of the node that the pod is; None for a helper."""
     meta = pod.metadata
     index = _int(meta.label(names.COMPLETION_INDEX) or meta.annotation(names.COMPLETION_INDEX))
     kind = meta.label("training.kubeflow.org/replica-type")

@@ -29,7 +29,8 @@ class Standing(NamedTuple):
     Attributes:
         state: where it stands; of an unsure one the least that is certain.
         sure: whether pods would not tell more about the state.
-        started_at: when its controller began (not when its program did).
+        started_at: when its controller began (not when its program did, except for a RayJob).
+        earliest: when its first pod may have begun, where that is before ``started_at``.
         ended_at: when it ended, for final states.
         restarts: attempts before this one.
         suspended: whether it is kept from starting (held, or in a queue).
@@ -47,6 +48,7 @@ class Standing(NamedTuple):
     reason: str = ""
     message: str = ""
     untouched: bool = False
+    earliest: datetime | None = None
 
 
 def standing(root: Root, spec: JobSpec) -> Standing:
@@ -60,9 +62,10 @@ def standing(root: Root, spec: JobSpec) -> Standing:
 def _may_be_cut(found: Standing, spec: JobSpec) -> bool:
     """Whether it ran long enough for its time limit to have ended it; only its pods know."""
     limit = spec.time_seconds
-    if limit is None or found.started_at is None or found.ended_at is None:
+    begun = found.earliest or found.started_at
+    if limit is None or begun is None or found.ended_at is None:
         return False
-    return found.ended_at - found.started_at >= timedelta(seconds=limit)
+    return found.ended_at - begun >= timedelta(seconds=limit)
 
 
 def cut_by_times(found: Standing, spec: JobSpec) -> bool:
@@ -70,10 +73,11 @@ def cut_by_times(found: Standing, spec: JobSpec) -> bool:
     limit = spec.time_seconds
     if not _may_be_cut(found, spec):
         return False
+    begun = found.started_at or found.earliest
     assert limit is not None
-    assert found.started_at is not None
+    assert begun is not None
     assert found.ended_at is not None
-    return found.ended_at - found.started_at <= timedelta(seconds=limit + spec.grace_seconds + 120)
+    return found.ended_at - begun <= timedelta(seconds=limit + spec.grace_seconds + 120)
 
 
 def _failed(found: Condition, root: Root, *, started: datetime | None, restarts: int = 0) -> Standing:
@@ -163,18 +167,23 @@ def _pytorch_job(root: Root, spec: JobSpec) -> Standing:
 
 def _ray_job(root: Root, spec: JobSpec) -> Standing:
     status = root.status
-    started, ended = status.start_time, status.end_time
+    # Its own start time is when the operator turned to it; pods may have waited long after that.
+    started, ended = status.ray_job_info.start_time if status.ray_job_info is not None else None, status.end_time
     deployment, job = status.job_deployment_status, status.job_status
     told = Standing(State.FAILED, started_at=started, ended_at=ended, reason=status.reason, message=status.message)
     if deployment == "Complete":
         return told._replace(state={"SUCCEEDED": State.SUCCEEDED, "STOPPED": State.CANCELLED}.get(job, State.FAILED))
     if deployment in ("Failed", "ValidationFailed"):
-        late = status.reason in ("DeadlineExceeded", "PreRunningDeadlineExceeded")
-        return told._replace(state=State.CUT if late else State.FAILED, ended_at=ended or root.metadata.creation_timestamp)
+        late = status.reason in ("DeadlineExceeded", "PreRunningDeadlineExceeded") or f"exit code {CUT_STATUS}," in f"{status.message},"
+        # Unless the program ended by itself, its pods may have come to their limit; KubeRay removes them at once.
+        earliest = status.start_time if status.reason != "AppFailed" else None
+        ended = ended or root.metadata.creation_timestamp
+        return told._replace(state=State.CUT if late else State.FAILED, ended_at=ended, earliest=earliest)
     if root.spec.suspend or deployment in ("Suspended", "Suspending"):
         return Standing(State.QUEUED, suspended=True, untouched=not deployment)
-    if deployment == "Running" and job in ("RUNNING", "SUCCEEDED", "FAILED", "STOPPED"):
-        return Standing(State.RUNNING, started_at=started)
+    # Once begun it runs, whatever word KubeRay got for its state: while Ray does not answer that is no state of a job at all.
+    if deployment == "Running" and (started is not None or job in ("RUNNING", "SUCCEEDED", "FAILED", "STOPPED")):
+        return Standing(State.RUNNING, started_at=started, earliest=status.start_time)
     return Standing(State.QUEUED, sure=False, started_at=started, untouched=not deployment)
 
 
