@@ -17,7 +17,7 @@ from gpuctl.clusters.kubernetes.cluster import KubernetesCluster, build
 from gpuctl.kube.objects.meta import Object
 from gpuctl.kube.objects.pods import Pod
 from gpuctl.kube.resources import PODS
-from gpuctl.model.ask import JobChange, JobQuery, Submission
+from gpuctl.model.ask import JobChange, JobQuery, LogQuery, Submission
 from gpuctl.model.job import Code, Job, State
 from gpuctl.model.spec import ArraySpec, JobSpec
 from tests.integration.control_plane import ControlPlane
@@ -122,6 +122,17 @@ def test_an_array_tells_its_tasks_apart(lab: Lab) -> None:
     assert lab.cluster.job(f"{job.name}_5").state is State.SUCCEEDED
     rows = lab.cluster.jobs(JobQuery(tasks=True)).items
     assert [row.name for row in rows] == [f"{job.name}_{index}" for index in range(3, 9)]
+
+
+def test_each_task_of_an_array_has_attempts_of_its_own(lab: Lab) -> None:
+    job = lab.launch(gpus=1, array=ArraySpec(first=3, last=4), retries=1, plays={"run-seconds": "0.2", "exit-code": "7"})
+    ended = lab.final(job.name)
+    assert (ended.state, ended.tasks and ended.tasks.failed) == (State.FAILED, 2)
+    task = lab.cluster.job(f"{job.name}_4")
+    assert [(each.number, each.state, each.task) for each in task.attempts] == [(1, State.FAILED, 4), (2, State.FAILED, 4)]
+    assert task.attempt_count == 2
+    first, second = ({log.attempt for log in lab.cluster.logs(f"{job.name}_4", LogQuery(attempt=number))} for number in (1, None))
+    assert (first, second) == ({1}, {2})
 
 
 def test_a_running_job_is_cancelled_and_stays_known(lab: Lab) -> None:

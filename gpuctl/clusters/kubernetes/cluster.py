@@ -261,7 +261,8 @@ class KubernetesCluster:
             query = msgspec.structs.replace(query, task=found.tasks[0])
         pods = targets.all_of(parts, namespace=self._around.namespace)
         if query.failed:
-            bad = {seen.pod.metadata.name for seen in parts.pods if seen.failed}
+            among = parts.pods if parts.spec.array is None or query.attempt is not None else parts.current
+            bad = {seen.pod.metadata.name for seen in among if seen.failed}
             if parts.state is State.FAILED:
                 bad |= {seen.pod.metadata.name for seen in (parts.submitters or ())[-1:]}  # it ends well, however its program does
             pods = tuple(each for each in pods if each.name in bad)

@@ -84,6 +84,10 @@ POOL_SCHEDULES = Resource("gpuctl.io", "v1alpha1", "poolschedules", "PoolSchedul
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 JOBSET_RESTARTS = "jobset.sigs.k8s.io/restart-attempt"
+INDEX_FAILURES = "batch.kubernetes.io/job-index-failure-count"
+"""On pods of a Job whose indexes fail alone: how often this index has failed before."""
+INDEX_IGNORED = "batch.kubernetes.io/job-index-ignored-failure-count"
+"""The same for failures that use up no retry (a pod that was evicted); only where there were some."""
 JOBSET_NODE_SELECTOR = "alpha.jobset.sigs.k8s.io/node-selector"
 """On pods: JobSet's webhook leaves them alone."""
 

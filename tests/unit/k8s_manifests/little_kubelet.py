@@ -29,6 +29,7 @@ class LittleKubelet:
         index: the completion index, None where the pods belong to no Indexed Job.
         shell: what ``/bin/sh`` is in the image.
         env: what the image, or an operator, sets.
+        labels, annotations: what controllers have added to the pod.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class LittleKubelet:
         shell: str = "/bin/sh",
         env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
     ) -> None:
         self.template = templates(objects[-1])[which]
         self.directory = directory
@@ -51,7 +53,7 @@ class LittleKubelet:
         }
         self._index = index
         self._shell = shell
-        self._labels = dict(labels or {})
+        self._added = {"labels": dict(labels or {}), "annotations": dict(annotations or {})}
         self._image = {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}", "HOME": str(directory), **(env or {})}
         self._running: list[subprocess.Popen[bytes]] = []
         self.termination = directory / "termination-log"
@@ -148,9 +150,9 @@ class LittleKubelet:
         path = source["fieldRef"]["fieldPath"]
         if "job-completion-index" in path:
             return str(self._index)
-        match = re.match(r"metadata\.labels\['(.+)'\]\Z", path)
+        match = re.match(r"metadata\.(labels|annotations)\['(.+)'\]\Z", path)
         assert match, path
-        return self._labels.get(match[1], "")
+        return self._added[match[1]].get(match[2], "")
 
     def _ended(self, process: subprocess.Popen[bytes], timeout: float) -> tuple[int, str]:
         log, _ = process.communicate(timeout=timeout)

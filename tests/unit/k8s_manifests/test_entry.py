@@ -43,7 +43,7 @@ def pod(tmp_path: Path, shell: str) -> Iterator[Pod]:
         for path, content in (files or {}).items():
             (tmp_path / "code" / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "code" / path).write_text(content)
-        kubelet = {name: changes.pop(name) for name in ("env", "index", "labels", "which") if name in changes}
+        kubelet = {name: changes.pop(name) for name in ("annotations", "env", "index", "labels", "which") if name in changes}
         packed = changes.pop("code", None) or code.build(str(tmp_path / "code"), name="llama")
         objects = rendered(spec, engine, code=packed, **changes)
         made.append(LittleKubelet(objects, tmp_path / f"pod-{len(made)}", shell=shell, **kubelet))
@@ -282,6 +282,16 @@ def test_a_later_attempt_knows_where_to_resume(pod: Pod, tmp_path: Path) -> None
     restarts = {"jobset.sigs.k8s.io/restart-attempt": "2"}
     assert pod(spec, engine=Engine.JOBSET, labels=restarts).run() == (0, f"3 {where} {tmp_path}/runs\n{where}\n")
     assert pod(spec, attempt=2).run() == (0, f"2 {where} {tmp_path}/runs\n{where}\n")
+
+
+def test_each_task_of_an_array_counts_its_own_attempts(pod: Pod) -> None:
+    spec = JobSpec(command=("sh", "-c", "echo $GPUCTL_ARRAY_INDEX $GPUCTL_ATTEMPT"), array=ArraySpec(last=3), retries=3)
+    failures = "batch.kubernetes.io/job-index-failure-count"
+    ignored = "batch.kubernetes.io/job-index-ignored-failure-count"
+    assert pod(spec).run() == (0, "0 1\n")
+    assert pod(spec, annotations={failures: "0"}, index=1).run() == (0, "1 1\n")
+    assert pod(spec, annotations={failures: "2"}, index=1).run() == (0, "1 3\n")
+    assert pod(spec, annotations={failures: "1", ignored: "2"}, index=2).run() == (0, "2 4\n")
 
 
 def test_a_pod_that_a_queue_starts_again_resumes_although_no_attempt_was_counted(pod: Pod, tmp_path: Path) -> None:

@@ -300,8 +300,10 @@ contract() { # the variables that a program may rely on, whatever made the pod
     # What torch's agent would choose anyway, without its lines of warning in every log.
     [ "$GPUCTL_POD_TORCH" -le 1 ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
   fi
-  if [ "${GPUCTL_POD_RESTARTS:-0}" -gt 0 ]; then
-    GPUCTL_ATTEMPT=$((${GPUCTL_ATTEMPT:-1} + GPUCTL_POD_RESTARTS))
+  # Of a JobSet; of a task of an array, with those that count and those that do not. Empty where the cluster does not say.
+  before=$((${GPUCTL_POD_RESTARTS:-0} + ${GPUCTL_POD_FAILURES:-0} + ${GPUCTL_POD_IGNORED:-0}))
+  if [ "$before" -gt 0 ]; then
+    GPUCTL_ATTEMPT=$((${GPUCTL_ATTEMPT:-1} + before))
     export GPUCTL_ATTEMPT
     [ -z "${GPUCTL_CHECKPOINT_DIR:-}" ] || export GPUCTL_RESUME_FROM="$GPUCTL_CHECKPOINT_DIR"
   fi

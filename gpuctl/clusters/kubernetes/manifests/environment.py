@@ -40,6 +40,9 @@ def variables(job: Rendering, *, role: str = "node") -> Variables:
         found += _rendezvous(job)
     if job.engine is Engine.JOBSET:
         found.append(_field("GPUCTL_POD_RESTARTS", f"metadata.labels['{names.JOBSET_RESTARTS}']"))
+    if job.spec.array is not None:
+        found.append(_field("GPUCTL_POD_FAILURES", f"metadata.annotations['{names.INDEX_FAILURES}']"))
+        found.append(_field("GPUCTL_POD_IGNORED", f"metadata.annotations['{names.INDEX_IGNORED}']"))
     if job.spec.kind == "pytorch":
         found += [_value(name, value) for name, value in _torch(job).items()]
     return found

@@ -92,9 +92,8 @@ class Parts:
 
     @property
     def current(self) -> tuple[Seen, ...]:
-        """The pods of the last attempt."""
-        last = max((each.attempt for each in self.pods), default=0)
-        return tuple(each for each in self.pods if each.attempt == last)
+        """The pods of the last attempt, or of the last of each task."""
+        return translate_pods.latest(self.pods, self.spec)
 
 
 def parts(subject: Subject) -> Parts:
@@ -151,8 +150,7 @@ def _window_cut(subject: Subject, spec: JobSpec, standing: Standing, pods: Seque
     at = _instant(subject.root.metadata.annotation(names.WINDOW_CUT))
     if at is None:
         return None
-    last = max((each.attempt for each in pods), default=0)
-    begun = [each.started_at for each in pods if each.attempt == last and each.started_at is not None]
+    begun = [each.started_at for each in translate_pods.latest(pods, spec) if each.started_at is not None]
     if begun and min(begun) > at:
         return None
     latest = at + timedelta(seconds=spec.grace_seconds) + CUT_TAKES
@@ -164,8 +162,7 @@ _ORDER = [State.QUEUED, State.STARTING, State.RUNNING]
 
 
 def _by_pods(spec: JobSpec, pods: Sequence[Seen]) -> State:
-    last = max((each.attempt for each in pods), default=0)
-    now = [each for each in pods if each.attempt == last]
+    now = translate_pods.latest(pods, spec)
     if any(each.stage is Stage.ENDED for each in now):
         return State.RUNNING  # and its end is not told yet
     begun = sum(each.stage is Stage.RUNNING for each in now)
@@ -414,7 +411,10 @@ def evidence(subject: Subject, place: Place, *, now: datetime) -> tuple[Evidence
     waits = not read.state.final
     if read.pods and not read.standing.suspended:
         said = translate_pods.evidence(
-            (*read.pods, *(each for each in read.submitters or () if waits and each.ended is None)),
+            (
+                *(read.pods if read.spec.array is None else read.current),
+                *(each for each in read.submitters or () if waits and each.ended is None),
+            ),
             spec=read.spec,
             events=subject.events,
             namespace=place.namespace,

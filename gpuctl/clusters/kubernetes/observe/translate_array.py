@@ -59,7 +59,7 @@ def was_cut(seen: Seen) -> bool:
 
 
 def task_attempts(root: Root, spec: JobSpec, pods: Sequence[Seen], *, cluster: str, tier: str | None) -> tuple[Attempt, ...]:
-    """One attempt for each task whose pod is still there."""
+    """The attempts of every task whose pods are still there."""
     assert spec.array is not None
     made = []
     for seen in pods:

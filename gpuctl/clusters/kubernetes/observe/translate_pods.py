@@ -117,7 +117,16 @@ def attempt_of(pod: Pod) -> int:
     """Which attempt it belongs to, from 1."""
     restarts = pod.metadata.label(names.JOBSET_RESTARTS) or pod.metadata.annotation(names.JOBSET_RESTARTS)
     base = _int(pod.metadata.label(names.ATTEMPT)) or 1
-    return base + _int(restarts)
+    failures = _int(pod.metadata.annotation(names.INDEX_FAILURES)) + _int(pod.metadata.annotation(names.INDEX_IGNORED))
+    return base + _int(restarts) + failures
+
+
+def latest(pods: Sequence[Seen], spec: JobSpec) -> tuple[Seen, ...]:
+    """Those of the last attempt; of an array the last of each task, which are tried again each by itself."""
+    if spec.array is not None:
+        return tuple({each.node_index: each for each in sorted(pods, key=lambda each: each.attempt)}.values())
+    last = max((each.attempt for each in pods), default=0)
+    return tuple(each for each in pods if each.attempt == last)
 
 
 def main_status(pod: Pod) -> ContainerStatus | None:
