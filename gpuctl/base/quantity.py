@@ -1,21 +1,21 @@
-"""Amounts of memory and CPU as Kubernetes spells them (``64Gi``, ``500M``, ``1.5``, ``500m``).
+"""Amounts of memory and CPU as Kubernetes spells them (``64Gi``, ``500M``, ``1.5``, ``500m``), and as people do (``2g``, ``2 GiB``).
 
 Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
 
 import re
 
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTPE]i?|k)?B?\Z")
-_FACTORS = {None: 1, "": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18} | {
-    unit + "i": 1024 ** (power + 1) for power, unit in enumerate("KMGTPE")
-}
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTPE])(I?))?B?\Z", re.ASCII | re.IGNORECASE)
+_POWERS = {unit: power for power, unit in enumerate("KMGTPE", start=1)}
 
-MEMORY_ALLOWED = "bytes, or a number with K, M, G, T or Ki, Mi, Gi, Ti (64Gi)"
+MEMORY_ALLOWED = "bytes, or a number with K, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti (of 1024): 64Gi, 2g, 500MB"
 CPU_ALLOWED = "a number of cores such as 4, 1.5 or 500m"
 
 
 def parse_memory(text: str) -> int:
-    """Bytes of a memory quantity.
+    """Bytes of a memory quantity. Case does not matter, nor a B at the end: only an i makes the difference (``2g`` is 2G, ``2gib`` 2Gi).
+
+    ``500m`` is 500 million bytes: Kubernetes would read half a byte, which nobody means.
 
     Raises:
         ValueError: not a quantity.
@@ -23,7 +23,8 @@ def parse_memory(text: str) -> int:
     match = _MEMORY.match(text.strip())
     if not match:
         raise ValueError("not a memory quantity")
-    return int(float(match[1]) * _FACTORS[match[2]])
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * (base ** _POWERS[match[2].upper()] if match[2] else 1))
 
 
 def parse_cpu(text: str) -> int:

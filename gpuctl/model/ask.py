@@ -139,9 +139,10 @@ class ExecTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forward(msgspec.Struct, frozen=True, kw_only=True):
-    """One open port-forward: where to point a browser."""
+    """One open port-forward: where to point a browser. ``name``: the service, if it was asked for by name; ``job``: whose."""
 
     host: str
     local_port: int
     remote_port: int
     name: str | None = None
+    job: str | None = None

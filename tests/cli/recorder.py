@@ -137,7 +137,9 @@ class RecordingPool:
 
     def forward(self, ref: str | None, *, remote: str, local_port: int | None, stop: Any) -> Iterator[Forward]:
         self._note("forward", ref, remote, local_port)
-        yield Forward(host="127.0.0.1", local_port=local_port or 40001, remote_port=6006, name="train-k3f9")
+        yield Forward(
+            host="127.0.0.1", local_port=local_port or 40001, remote_port=6006, name=None if remote.isdigit() else remote, job="train-k3f9"
+        )
 
     def clusters(self) -> Listing[ClusterStatus]:
         self._note("clusters")

@@ -73,7 +73,8 @@ def test_port_forward(run: Any, args: list[str], asked: tuple[Any, ...], address
     outcome = run(pool, "port-forward", *args)
     assert pool.asked("forward") == [asked]
     assert outcome.out == f"{address}\n"
-    assert outcome.err == "forwarding to port 6006 of train-k3f9; Ctrl-C closes it\nthe job has closed the port\n"
+    service = "" if asked[1].isdigit() else f" ({asked[1]})"
+    assert outcome.err == f"forwarding to port 6006{service} of train-k3f9; Ctrl-C closes it\nthe job has closed the port\n"
     assert outcome.code == 1  # it ended though nobody asked for it
 
 

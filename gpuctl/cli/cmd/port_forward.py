@@ -34,7 +34,8 @@ def run(session: Session, job: Job, port: Port = None) -> Result:
         opened = False
         for forward in session.pool.forward(ref, remote=remote, local_port=local, stop=stop):
             session.write(address(forward, remote) + "\n")
-            session.say(f"forwarding to port {forward.remote_port} of {forward.name or ref or 'my latest job'}; Ctrl-C closes it")
+            service = f" ({forward.name})" if forward.name is not None else ""
+            session.say(f"forwarding to port {forward.remote_port}{service} of {forward.job or ref or 'my latest job'}; Ctrl-C closes it")
             opened = True
         if stop.is_set():
             return Done(code=ExitCode.INTERRUPTED)

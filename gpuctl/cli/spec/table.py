@@ -88,7 +88,7 @@ DESCRIBING: tuple[Flag, ...] = (
         metavar="SIZE",
         heading=NEEDS,
         read=read_shape.memory(),
-        about="Memory of each node (64Gi; default: its GPUs' share).",
+        about="Memory of each node (64Gi, 2g; default: its GPUs' share).",
     ),
     Flag(name="--gpu-type", metavar="TYPE", heading=NEEDS, read=read_values.word("gpuType"), about="Only GPUs of this type (H100)."),
     Flag(name="--devices", metavar="0,1", heading=NEEDS, read=read_values.devices, about="Only these GPUs of this machine, by index."),

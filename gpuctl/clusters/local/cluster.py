@@ -396,7 +396,7 @@ class LocalCluster:
         job, launch = self._running(ref, what="forward a port of")
         there = forward.listening(launch.job, launch.number, group=launch.cgroup)
         target = forward.find(job.name, remote, there)
-        return forward.serve(target, local_port=local_port, service=None if remote.isdigit() else remote, stop=stop)
+        return forward.serve(target, job=job.name, local_port=local_port, service=None if remote.isdigit() else remote, stop=stop)
 
     # -- volumes ------------------------------------------------------------------------------------------------------------------
 

@@ -106,10 +106,10 @@ def _command_line(pid: int) -> bytes:
         return b""
 
 
-def serve(target: Listening, *, local_port: int | None, service: str | None, stop: Stop) -> Iterator[Forward]:
+def serve(target: Listening, *, job: str, local_port: int | None, service: str | None, stop: Stop) -> Iterator[Forward]:
     """Yield the address once it can be used, then keep it until ``stop``."""
     if local_port is None or local_port == target.port:
-        yield Forward(host=target.host, local_port=target.port, remote_port=target.port, name=service)
+        yield Forward(host=target.host, local_port=target.port, remote_port=target.port, name=service, job=job)
         while not stop.wait(_LOOK_SECONDS):
             pass
         return
@@ -118,7 +118,8 @@ def serve(target: Listening, *, local_port: int | None, service: str | None, sto
     except OSError as error:
         raise UnavailableError(f"cannot listen on port {local_port}", code="port-in-use", cause=error.strerror) from error
     with server:
-        yield Forward(host="127.0.0.1", local_port=server.getsockname()[1], remote_port=target.port, name=service)
+        here = server.getsockname()[1]
+        yield Forward(host="127.0.0.1", local_port=here, remote_port=target.port, name=service, job=job)
         server.settimeout(_LOOK_SECONDS)
         while not stop.is_set():
             try:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from gpuctl.base import quantity
+from gpuctl.clusters.kubernetes import amounts
 from gpuctl.kube.objects.core import Event
 from gpuctl.kube.objects.pods import Container, ContainerStatus, Pod, Terminated, Waiting
 from gpuctl.model.job import Exit
@@ -194,10 +194,7 @@ def _when(event: Event) -> float:
 def _memory_limit(container: Container | None) -> int | None:
     resources = container.resources if container is not None else None
     limit = (resources.limits or {}).get("memory") if resources is not None else None
-    try:
-        return quantity.parse_memory(str(limit)) if limit is not None else None
-    except ValueError:
-        return None
+    return amounts.whole(limit) or None if limit is not None else None
 
 
 def _runtime_words(message: str) -> str:

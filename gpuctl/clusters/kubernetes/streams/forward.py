@@ -77,9 +77,8 @@ def serve(api: Api, find: Find, *, job: str, kind: str, remote: str, local_port:
         accepting = threading.Thread(target=relays.accept, args=(server,), name="forward-accept", daemon=True)
         accepting.start()
         try:
-            yield Forward(
-                host="127.0.0.1", local_port=server.getsockname()[1], remote_port=port, name=remote if remote in SERVICES else None
-            )
+            here = server.getsockname()[1]
+            yield Forward(host="127.0.0.1", local_port=here, remote_port=port, name=remote if remote in SERVICES else None, job=job)
             while not stop.wait(_FIND_S):
                 try:
                     pod = find()
