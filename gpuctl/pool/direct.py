@@ -94,11 +94,13 @@ class DirectPool:
     def jobs(self, query: JobQuery) -> Listing[Job]:
         """Matching jobs of every cluster, unfinished first, then newest first; of those that do not answer what my own record knows."""
         listing = self._saw(listings.jobs(self.members, query))
-        if not listing.incomplete or self._record is None:
+        record = self._record
+        if record is None:
             return listing
         from gpuctl.pool import remembering
 
-        return remembering.greyed(listing, query, self._record)
+        listing = remembering.vanished(self.members, listing, query, user=self._user, record=record)
+        return remembering.greyed(listing, query, record) if listing.incomplete else listing
 
     def history(self, query: JobQuery) -> Listing[Job]:
         """What I ran, newest first."""
@@ -113,11 +115,7 @@ class DirectPool:
             located = resolve.locate(self.members, ref, user=self._user)
             job = located.job if located.job is not None else located.member.cluster.job(located.ref)
         except NotFoundError as error:
-            if record is None or not (is_missing(error) or error.code == "no-jobs"):
-                raise
-            from gpuctl.pool import remembering
-
-            return remembering.forgotten(self.members, ref, record, error)
+            return self._forgotten(ref, error)
         if record is None:
             return job
         record.saw([job])
@@ -125,13 +123,23 @@ class DirectPool:
 
     def explain(self, ref: str | None) -> Explanation:
         """Why it stands where it stands."""
-        cluster, name = self._find(ref)
-        return cluster.explain(name)
+        try:
+            cluster, name = self._find(ref)
+            return cluster.explain(name)
+        except NotFoundError as error:
+            job = self._forgotten(ref, error)
+        from gpuctl.pool import remembering
+
+        return remembering.explained(job)
 
     def cancel(self, ref: str, *, grace_seconds: int | None = None) -> Changed:
         """End it; idempotent."""
-        cluster, name = self._find(resolve.plain(ref), sure=True)
-        return cluster.stop(name, grace_seconds=grace_seconds)
+        try:
+            cluster, name = self._find(resolve.plain(ref), sure=True)
+            return cluster.stop(name, grace_seconds=grace_seconds)
+        except NotFoundError as error:
+            job = self._forgotten(ref, error)
+            return Changed(job=job, already=True)
 
     def update(self, ref: str, change: JobChange) -> Changed:
         """Change a live job."""
@@ -264,6 +272,14 @@ class DirectPool:
         if self._record is not None:
             self._record.saw(listing.items)
         return listing
+
+    def _forgotten(self, ref: str | None, error: NotFoundError) -> Job:
+        """The job that no cluster knows, as my own record has it; ``error`` where that does not know it either."""
+        if self._record is None or not (is_missing(error) or error.code == "no-jobs"):
+            raise error
+        from gpuctl.pool import remembering
+
+        return remembering.forgotten(self.members, ref, self._record, error)
 
     def _find(self, ref: str | None, *, sure: bool = False) -> tuple[Cluster, str]:
         located = resolve.locate(self.members, ref, user=self._user, sure=sure)

@@ -59,9 +59,14 @@ class Record:
             for job in ended:
                 os.unlink(os.path.join(self._open, _file(job.id)))
 
+    def lost(self, job: Job) -> None:
+        """Keep what became of a job whose object is gone; it stays among the open ones until nobody lists it any more."""
+        with contextlib.suppress(OSError):
+            self._replace(job)
+
     def jobs(self) -> dict[str, Job]:
         """Every job that is remembered, by id."""
-        found = {job.id: job for job in self._open_jobs()}
+        found = {job.id: job for job in self.open_jobs()}
         found.update((job.id, job) for job in self._ended_jobs())
         return found
 
@@ -69,8 +74,9 @@ class Record:
         """One job that had not ended when it was last seen."""
         return self._read(_file(job_id))
 
-    def _open_jobs(self) -> Iterator[Job]:
-        for name in self._waiting():
+    def open_jobs(self, *, but: Iterable[str] = ()) -> Iterator[Job]:
+        """The jobs whose end was not seen, and those that :meth:`lost` keeps here; without the ids ``but``."""
+        for name in self._waiting().difference(_file(job_id) for job_id in but):
             job = self._read(name)
             if job is not None:
                 yield job

@@ -8,7 +8,7 @@ from gpuctl.base import clock
 from gpuctl.base.errors import NotFoundError
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Job, State
-from gpuctl.model.reason import Reason
+from gpuctl.model.reason import Explanation, Reason
 from gpuctl.pool import listings
 from gpuctl.pool.matching import matches
 from gpuctl.pool.members import Members
@@ -45,6 +45,47 @@ def greyed(listing: Listing[Job], query: JobQuery, record: Record) -> Listing[Jo
         return listing
     ordered = sorted((*listing.items, *found), key=lambda job: (job.final, -job.submitted_at.timestamp(), job.id))
     return Listing(items=tuple(ordered[: query.limit]), incomplete=listing.incomplete)
+
+
+def vanished(members: Members, listing: Listing[Job], query: JobQuery, *, user: str, record: Record) -> Listing[Job]:
+    """The listing with my jobs that had not ended and that their clusters, which answer, do not know any more: they are lost.
+
+    That is rare, and only then the clusters are asked a second time: the listing may have left a job out for other reasons.
+    """
+    if query.states is not None and State.LOST not in query.states:
+        return listing
+    open_jobs = [
+        job
+        for job in record.open_jobs(but=[job.id for job in listing.items])
+        if job.cluster not in listing.incomplete and matches(msgspec.structs.replace(job, state=State.LOST), query)
+    ]
+    gone = [job for job in open_jobs if job.final]
+    record.saw(job for job in gone if _long_ago(job, query))
+    unsure = [job for job in open_jobs if not job.final]
+    homes = {job.cluster for job in unsure}
+    asked = [member for member in members.all if member.name in homes]
+    if asked:
+        rows, incomplete = members.rows(lambda cluster: cluster.jobs(JobQuery(user=user)), among=asked)
+        there = [job for answer in rows for job in answer.value]
+        record.saw(there)
+        present, now = {job.id for job in there}, clock.now()
+        for job in unsure:
+            if job.id not in present:
+                ended = lost(job, incomplete, members)
+                if ended.final:
+                    ended = msgspec.structs.replace(ended, ended_at=now)
+                    record.lost(ended)
+                    gone.append(ended)
+    found = [job for job in gone if not _long_ago(job, query)]
+    if not found:
+        return listing
+    ordered = sorted((*listing.items, *found), key=lambda job: (job.final, -job.submitted_at.timestamp(), job.id))
+    return Listing(items=tuple(ordered[: query.limit]), incomplete=listing.incomplete)
+
+
+def explained(job: Job) -> Explanation:
+    """Why a job stands where it stands that only the record knows."""
+    return Explanation(reason=job.reason if job.reason is not None else Reason(code=job.state.value))
 
 
 def _long_ago(job: Job, query: JobQuery) -> bool:

@@ -104,8 +104,8 @@ def _pull(code: str) -> Rule:
 
 
 def _volume_unbound(case: Case, evidence: Evidence) -> Reason:
-    volume = evidence.data.get("volume", "a volume")
-    sentence = f"volume {volume} is not bound yet"
+    volume = evidence.data.get("volume")
+    sentence = f"{f'volume {volume}' if volume else 'a volume'} is not bound yet"
     storage = evidence.data.get("class")
     sentence += f" (storage class {storage})" if storage else ""
     sentence += f": {clipped(evidence.text, 120)}" if evidence.text else ""
@@ -119,8 +119,8 @@ def _volume_unbound(case: Case, evidence: Evidence) -> Reason:
 
 
 def _volume_mount(case: Case, evidence: Evidence) -> Reason:
-    volume = evidence.data.get("volume", "a volume")
-    sentence = f"volume {volume} cannot be mounted" + (f" on {evidence.node}" if evidence.node else "")
+    volume = evidence.data.get("volume")
+    sentence = f"{f'volume {volume}' if volume else 'a volume'} cannot be mounted" + (f" on {evidence.node}" if evidence.node else "")
     sentence += f": {clipped(evidence.text, 140)}" if evidence.text else ""
     return Reason(
         code="volume-mount",

@@ -32,6 +32,7 @@ def test_counts_of_every_kind() -> None:
         ("0/4 nodes are available: 4 node(s) had untolerated taint(s).", "taints"),
         ("0/4 nodes are available: 4 node(s) were unschedulable.", "not-ready"),
         ("0/4 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "volume-unbound"),
+        ("0/6 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found", "volume-unbound"),
         ('0/4 nodes are available: persistentvolumeclaim "data" not found.', "volume-unbound"),
         ("0/4 nodes are available: 4 node(s) had volume node affinity conflict.", "volume-unbound"),
         ("no nodes available to schedule pods", "capacity"),

@@ -309,6 +309,13 @@ GOLDEN: list[tuple[State, Evidence, str, str, str]] = [
         "gpuctl volumes",
     ),
     (
+        State.QUEUED,
+        seen("volume-unbound", "0/6 nodes are available: pod has unbound immediate PersistentVolumeClaims"),
+        "a volume is not bound yet: 0/6 nodes are available: pod has unbound immediate PersistentVolumeClaims",
+        "escalate",
+        "gpuctl volumes",
+    ),
+    (
         State.FAILED,
         seen("admission-refused", "no root containers.", data={"by": "kyverno"}),
         "kyverno refused the job: no root containers",

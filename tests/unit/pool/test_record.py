@@ -2,11 +2,13 @@
 
 import os
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from gpuctl.base import clock
 from gpuctl.base.errors import NotFoundError, UnavailableError
 from gpuctl.model.ask import JobQuery
 from gpuctl.model.job import State
@@ -68,6 +70,34 @@ def test_an_end_that_nobody_saw_is_not_invented(pool: DirectPool, cluster: FakeC
     assert job.state is State.LOST
     assert job.reason is not None
     assert job.reason.sentence == "res-a does not know it any more; it was queued when it was last seen"
+
+
+def test_a_job_that_vanished_is_listed_as_lost_for_a_day(pool: DirectPool, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    recent = JobQuery(user="anna", recent_seconds=86400)
+    gone, there = (pool.submit(submission(name, cluster="res-a")).job for name in ("gone", "there"))
+    cluster.start(gone.name)
+    assert {job.name for job in pool.jobs(recent).items} == {gone.name, there.name}
+    del cluster.jobs_by_id[gone.id]
+    for _ in range(2):
+        first, second = pool.jobs(recent).items
+        assert (first.name, second.name, second.state, second.final) == (there.name, gone.name, State.LOST, True)
+    assert [job.name for job in pool.jobs(JobQuery(states=frozenset({State.LOST}))).items] == [gone.name]
+    assert pool.jobs(JobQuery(states=frozenset({State.RUNNING}))).items == ()
+    assert pool.jobs(JobQuery(user="bob")).items == ()
+    why = pool.explain(gone.name).reason
+    assert (why.code, why.sentence) == ("lost", "res-a does not know it any more; it was queued when it was last seen")
+    assert pool.cancel(gone.name).already
+    later = clock.now() + timedelta(days=2)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert [job.name for job in pool.jobs(recent).items] == [there.name]
+    assert {job.state for job in pool.history(JobQuery(name="gone*")).items} == {State.LOST}
+
+
+def test_a_job_on_a_cluster_that_is_away_has_not_vanished(pool: DirectPool, cluster: FakeCluster) -> None:
+    pool.submit(submission(cluster="res-a"))
+    cluster.trouble = UnavailableError("cannot reach res-a")
+    (job,) = pool.jobs(JobQuery()).items
+    assert (job.state, job.unknown) == (State.QUEUED, ("state",))
 
 
 def test_a_cluster_that_does_not_answer_has_forgotten_nothing(pool: DirectPool, cluster: FakeCluster) -> None:

@@ -162,4 +162,4 @@ def _rest(verdict: Verdict) -> str:
 
 def _clean(message: str) -> str:
     """The sentence without what preemption would not help either."""
-    return re.split(r"\s*preemption:", message, maxsplit=1)[0].strip().rstrip(".")
+    return re.split(r"\s*preemption:", message, maxsplit=1)[0].strip().removesuffix(". not found").rstrip(".")
