@@ -35,6 +35,8 @@ def _sentence(job: QueueJob, nodes: Sequence[NodeState], typed: Sequence[NodeSta
     if code == "no-such-gpu":
         types = sorted({gputype.short(node.gpu_type) for node in nodes if node.gpu_type not in SLOT_TYPES and node.gpu_type})
         return f"no {job.gpu_type}" + (f", only {', '.join(types)}" if types else "")
+    if code == "never-fits" and job.devices and not any(node.devices for node in typed):
+        return "its GPUs have no indices: --devices is for this machine"
     if code == "never-fits":
         return _never(job, typed, kind, there)
     if code == "fragmented" or (code == "capacity" and job.pods * job.gpus > free):

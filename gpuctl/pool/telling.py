@@ -27,7 +27,9 @@ def sentence(choice: Choice, submitted: Submitted) -> str:
     if offer.cost is not None and offer.cost.per_hour:
         limit = submitted.job.spec.time
         text += f", +{price.text(offer.cost.per_hour, offer.cost.at_limit, offer.cost.currency, limit=limit)}"
-    if waits and chosen.reason is not None:
+    if submitted.job.spec.hold and submitted.job.state is State.QUEUED:
+        text += ", on hold"
+    elif waits and chosen.reason is not None:
         text += f": {chosen.reason.sentence or chosen.reason.code}"
         text += f", in {duration.short((chosen.at - clock.now()).total_seconds())}" if chosen.at is not None else ""
     before = [ranked.judged for ranked in choice.ranked[1:] if ranked.judged is not None and _told(ranked.judged, chosen)]

@@ -51,7 +51,7 @@ def test_lines_of_several_clusters_say_which_one(run: Any) -> None:
     class Several(RecordingPool):
         def checks(self) -> tuple[Checked, ...]:
             broken = {"name": "API server", "verdict": "problem", "text": "no kubeconfig", "fix": "export KUBECONFIG=FILE"}
-            return tuple(Checked(cluster=name, **broken) for name in ("res-a", "res-b"))
+            return tuple(Checked(cluster=name, **broken) for name in ("res-a", "res-a", "res-b"))
 
     outcome = run(Several(), "doctor", "-o", "columns=check,cluster,verdict")
     assert outcome.out.splitlines()[-1].split() == ["API", "server", "res-b", "problem"]

@@ -122,6 +122,11 @@ def test_a_cluster_that_is_away_has_its_row_and_is_named(run: Any) -> None:
     assert json.loads(run(pool, "clusters", "-o", "json").out)["incomplete"] == ["res-a"]
 
 
+def test_what_a_cluster_may_not_tell_of_its_nodes_is_unknown(run: Any) -> None:
+    closed = ClusterStatus(name="res-a", kind="kubernetes", error="cannot list nodes")
+    assert run(RecordingPool(clusters=[closed]), "clusters", "-o", "columns=NODES,FREE,FITS", "--no-headers").out.split() == ["?", "?", "?"]
+
+
 def test_a_cluster_without_nodes_to_show_is_one_grey_row(run: Any) -> None:
     pool = RecordingPool(nodes=NODES[:1], incomplete={"res-a": "timed out"})
     outcome = run(pool, "nodes", tty=True, color=True)

@@ -36,6 +36,11 @@ def test_stdout_is_exactly_the_job(run: Any) -> None:
     assert submission.interpreter == "/usr/bin/python3"
 
 
+def test_a_held_job_is_hinted_how_to_release_it(run: Any) -> None:
+    pool, _ = quick_pool()
+    assert run(pool, "submit", "--request-id", "r1", "--hold", "train.py").err.endswith("hint: gpuctl update train-bn9w --release\n")
+
+
 def test_a_module_that_is_missing_is_told_before_anything_is_queued(run: Any, scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = scripts / "python"
     bare.write_text("#!/bin/sh\necho no\n")

@@ -62,7 +62,7 @@ def run(session: Session, strict: Strict = False, rbac: Rbac = False, set_up_loc
         for line in lines
         if line.fix and line.verdict != "ok"
     ]
-    footer = (["", "to mend:", *(f"  {fix}" for fix in fixes)] if fixes else []) if session.verbosity >= 0 else []
+    footer = (["", "to mend:", *(f"  {fix}" for fix in dict.fromkeys(fixes))] if fixes else []) if session.verbosity >= 0 else []
     return Rows(
         kind="Check",
         items=lines,

@@ -86,6 +86,10 @@ def add(
       elastic     GPUs up to which it grows by itself: H100:64
       pod         file with a patch for every pod
       kubeconfig  a file other than KUBECONFIG
+      team        of the jobs there (default: the label of the namespace)
+      ttl         how long ended jobs stay there (default: 7d)
+      also        priority-classes (0:batch,100:urgent), elastic-node, gpu-resource,
+                  pull-secret, ray-version, runtime, service-account, storage-class
     kind=local, this machine:
       slots       process slots, on a machine without GPUs
       devices     auto, nvidia, amd or slots

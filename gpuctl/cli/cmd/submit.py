@@ -12,7 +12,7 @@ from gpuctl.cli.spec.build import Built, build
 from gpuctl.cli.spec.parser import FlagCommand, Given, takes
 from gpuctl.cli.verb import Verb
 from gpuctl.model.ask import Submission
-from gpuctl.model.job import Job
+from gpuctl.model.job import Job, State
 from gpuctl.port.rendering import Rendering
 
 FLAGS = table.EVERY
@@ -58,7 +58,8 @@ def submit(session: Session, given: Given, *, built: Built | None = None, rerun_
     waits = given.has("--wait-for-capacity")
     job = submitting.submit(session, submission, built, staying=looking is not None, wait_for_capacity=waits).job
     if looking is None:
-        session.say(f"hint: gpuctl logs -f {job.name}")
+        held = job.spec.hold and job.state is State.QUEUED
+        session.say(f"hint: gpuctl update {job.name} --release" if held else f"hint: gpuctl logs -f {job.name}")
         return _accepted(session, job)
     if session.output is None or chosen.name == "name":
         session.write(columns.name(job) + "\n")

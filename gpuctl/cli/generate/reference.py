@@ -83,7 +83,9 @@ def _command(command: Command, common: tuple[Flag, ...]) -> str:
 
 
 def _example(line: str) -> str:
-    """``command   what it does`` as a shell would take it."""
+    """``command   what it does`` as a shell would take it; an indented line goes on with the one before."""
+    if line.startswith(" "):
+        return f"> {line.strip()}\n"
     command, _, remark = line.partition("  ")
     return f"$ {command}" + (f"    # {remark.strip()}" if remark.strip() else "") + "\n"
 

@@ -87,7 +87,10 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
     opening = None
     if reason is not None and reason.code == "window":
         reason, opening = closed(job, nodes, around.now())
-    return Judged(facts, settings, engine, queue, found, reason, unknown, facts.notes, opening)
+    notes = facts.notes
+    if spec.priority and not settings.priority_classes:
+        notes = (*notes, f"--priority {spec.priority} changes nothing on {around.name}: the profile names no priority-classes= for it")
+    return Judged(facts, settings, engine, queue, found, reason, unknown, notes, opening)
 
 
 def _too_short(job: QueueJob, nodes: Sequence[NodeState], facts: Facts) -> tuple[str, ...]:

@@ -106,6 +106,12 @@ def test_a_job_that_may_leave_no_trace_is_ended_all_the_same(api: FakeApi, clust
     assert left(api) == []
 
 
+def test_a_priority_that_nothing_there_knows_is_told(cluster_of: Callable[..., KubernetesCluster], submission: Make) -> None:
+    (note,) = cluster_of().launch(submission(priority=3)).notes
+    assert note == "--priority 3 changes nothing on lab: the profile names no priority-classes= for it"
+    assert cluster_of(**{"priority-classes": "0:normal,5:urgent"}).launch(submission(priority=5)).notes == ()
+
+
 def test_a_process_that_dies_half_way_leaves_nothing_that_runs_or_shows(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
     def trouble(asked: str, path: str) -> None:
         if (asked == "POST" and "/secrets" in path) or asked == "DELETE":

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timezone
 
+import msgspec
 import pytest
 
 from gpuctl.base.errors import AuthError, InvalidInput, NotAllowedError, NotKeptHere, UnavailableError
@@ -92,6 +93,20 @@ def test_nodes_without_gpus_are_no_tier_of_their_own(monkeypatch: pytest.MonkeyP
     with pytest.raises(NotAllowedError) as caught:
         fake_pool(mixed, stateless("other", gpus=4)).submit(submission(gpus=8))
     assert caught.value.cause == "mixed: has 0 GPUs in all; other: at most 4 H100 on one node"
+
+
+def test_devices_are_of_this_machine() -> None:
+    counting = stateless("res-a")
+    nodes = tuple(msgspec.structs.replace(node, devices=()) for node in counting.nodes().items)
+    counting.nodes = lambda: Listing(items=nodes)  # type: ignore[method-assign]
+    with pytest.raises(NotAllowedError) as caught:
+        fake_pool(counting, stateless("other", gpu_type="A100", gpus=4)).submit(submission(devices=(7,)))
+    assert caught.value.cause.startswith("res-a: its GPUs have no indices: --devices is for this machine")
+
+
+def test_the_sentence_says_that_it_is_on_hold() -> None:
+    pool = fake_pool(stateless("res-a"), stateless("res-b", gpu_type="A100"))
+    assert pool.submit(submission(hold=True, gpu_type="H100")).sentence.startswith("submitted to res-a, reserved, on hold")
 
 
 def test_what_the_flags_leave() -> None:

@@ -16,9 +16,14 @@ def _away(cluster: ClusterStatus) -> bool:
     return cluster.health in {"unreachable", "lost"}
 
 
+def _unread(cluster: ClusterStatus) -> bool:
+    """It answers, but not what nodes it has."""
+    return cluster.nodes is None and cluster.same_as is None
+
+
 def _free(cluster: ClusterStatus) -> str:
     """``12/16 h100`` for each type of GPU there."""
-    if _away(cluster) and not cluster.total:
+    if not cluster.total and (_away(cluster) or _unread(cluster)):
         return cells.UNKNOWN
     parts = [
         f"{cluster.free.get(kind, 0) if not _away(cluster) else cells.UNKNOWN}/{total} {kind}"
@@ -28,7 +33,7 @@ def _free(cluster: ClusterStatus) -> str:
 
 
 def _shape(cluster: ClusterStatus) -> str:
-    return cells.UNKNOWN if _away(cluster) else cells.present(cluster.largest_shape)
+    return cells.UNKNOWN if _away(cluster) or _unread(cluster) else cells.present(cluster.largest_shape)
 
 
 def _nodes(cluster: ClusterStatus) -> str:
