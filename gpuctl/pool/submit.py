@@ -16,6 +16,7 @@ from gpuctl.pool.choice import Ranked, rank
 from gpuctl.pool.members import Member, Members, sentence
 from gpuctl.pool.survey import Seen, survey
 from gpuctl.port.capability import Capability
+from gpuctl.port.looking import Looking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,8 @@ def choose(members: Members, submission: Submission, *, user: str, at: Member | 
         return Choice(ranked=(Ranked(member=only),), submission=kept, notes=notes)
     candidates = (at,) if at is not None else _allowed(members, submission.spec, schedules=False)
     seen = survey(members, candidates, spec=submission.spec, volumes=homes.asked(submission.spec))
+    if not any(_unkept(one, submission.spec) == () for one in seen if one.capabilities is not None):
+        seen = _looked_again(members, seen, submission.spec)
     _, submission, notes = _keepers(members, seen, submission)
     barred = _not_keeping(seen, submission.spec)
     if members.only is None:  # a lone cluster judges dependencies itself
@@ -159,6 +162,15 @@ def _keepers(members: Members, seen: Sequence[Seen], submission: Submission) -> 
 
 PROMISES_AND_MORE = (*promises.PROMISES, promises.ARRAY, promises.ARRAY)
 """More than anybody can leave unkept."""
+
+
+def _looked_again(members: Members, seen: Sequence[Seen], spec: JobSpec) -> tuple[Seen, ...]:
+    """The same clusters, where an operator that keeps what the job asks for may have been installed since they were last looked at."""
+    looking = [one.member for one in seen if one.capabilities is not None and isinstance(one.member.cluster, Looking)]
+    answers = members.ask(lambda cluster: isinstance(cluster, Looking) and cluster.look_again(), among=looking)
+    anew = [answer.member for answer in answers.given if answer.value]
+    fresh = {one.member.name: one for one in survey(members, anew, spec=spec, volumes=homes.asked(spec))} if anew else {}
+    return tuple(fresh.get(one.member.name, one) for one in seen)
 
 
 def _unkept(seen: Seen, spec: JobSpec) -> tuple[promises.Promise, ...]:

@@ -80,6 +80,13 @@ class KubernetesCluster:
         except GpuctlError:
             return ALWAYS
 
+    def look_again(self) -> bool:
+        """Whether what is installed there was asked anew: not when it was known of this very moment, nor when it does not answer."""
+        try:
+            return self._around.looked_again()
+        except GpuctlError:
+            return False
+
     def _engines(self) -> tuple[str, ...]:
         from gpuctl.clusters.kubernetes.manifests import ClusterFacts, available
 

@@ -48,6 +48,10 @@ class Judged(NamedTuple):
     opens_at: datetime | None = None
 
 
+_INSTALLED = ("engine-missing", "queue-missing")
+"""Refusals for want of what may have been installed since discovery was asked."""
+
+
 def judge(around: Surroundings, submission: Submission) -> Judged:
     """Look at the cluster and judge.
 
@@ -66,9 +70,13 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
             hint = "    ".join(f"gpuctl volumes create {name} --cluster {around.name}" for name in missing)
             raise InvalidInput(f"cannot submit {submission.base_name} to {around.name}", problems, code="volume-missing", hint=hint)
     settings = looked_up.settings(around.options, gpu_resource=_gpu_resource(around, facts))
-    forced = around.options.engine
-    engine = manifests.choose(spec.kind, facts.cluster, forced, array=spec.array is not None)
-    queue = manifests.queue_of(spec, submission.base_name, facts.cluster, settings)
+    try:
+        engine = manifests.choose(spec.kind, facts.cluster, around.options.engine, array=spec.array is not None)
+        queue = manifests.queue_of(spec, submission.base_name, facts.cluster, settings)
+    except UsageError as error:
+        if error.code in _INSTALLED and around.looked_again():
+            return judge(around, submission)
+        raise
     if engine is Engine.TRAINJOB and facts.cluster.preemptible_class is not None:
         # Its pods take no priority class, and without it the platform's admission policy lets none onto lent nodes.
         facts = facts._replace(cluster=msgspec.structs.replace(facts.cluster, lends=False))

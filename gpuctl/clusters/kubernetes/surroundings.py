@@ -35,6 +35,8 @@ KINDS: tuple[Resource, ...] = (
 GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 KUEUE = "kueue.x-k8s.io"
 _AGREEING_SECONDS = 5.0
+_MOMENT_SECONDS = 3.0
+"""No operator is installed and noticed in less; so nobody looks twice in a row."""
 VISIBILITY = "visibility.kueue.x-k8s.io"
 
 
@@ -82,6 +84,13 @@ class Surroundings:
         for name in ("discovery", "kinds", "workloads", "queues"):
             self.__dict__.pop(name, None)
         self.__dict__["discovery"] = found
+
+    def looked_again(self) -> bool:
+        """Look again before something is refused that may have been installed since; False when what is known is of this very moment."""
+        if abs(clock.now().timestamp() - self.discovery.at) < _MOMENT_SECONDS:
+            return False
+        self.look_again()
+        return True
 
     @once
     def kinds(self) -> tuple[Resource, ...]:

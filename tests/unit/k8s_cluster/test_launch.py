@@ -1,5 +1,6 @@
 """All of a job's objects or none; one request, one job; what is not ours is left alone."""
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,14 @@ from typing import Any
 import pytest
 
 from gpuctl.base import clock
-from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotAllowedError, UnavailableError
+from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotAllowedError, NotKeptHere, UnavailableError, UsageError
 from gpuctl.clusters.kubernetes import inventory, launch, names, record
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
 from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.model.job import State
+from gpuctl.pool.direct import DirectPool
+from gpuctl.pool.members import Member, Members
+from gpuctl.port.capability import Capability
 from tests.fakes.kube_api import ENGINES, FakeApi, Refusal
 
 JOBS, SECRETS, SERVICES = "/apis/batch/v1/jobs", "/api/v1/secrets", "/api/v1/services"
@@ -322,3 +326,80 @@ def test_waiting_ends_when_an_object_is_deleted_behind_our_back(api: FakeApi, cl
     assert job.state is State.LOST
     assert job.reason is not None
     assert job.reason.sentence == "its object vanished from the cluster"
+
+
+def known_for_a_minute(cluster: KubernetesCluster) -> None:
+    """Let it believe what the last command left on disk: what was installed a minute ago."""
+    around = cluster._around
+    around.__dict__["discovery"] = dataclasses.replace(around.discovery, at=around.discovery.at - 60)
+
+
+JOBSET = ("jobset.x-k8s.io", "v1alpha2")
+KUEUE = ("kueue.x-k8s.io", "v1beta2")
+
+
+def looks(api: FakeApi) -> int:
+    """How often it was asked what is installed since this was last asked."""
+    count = sum(target.startswith("/apis") and target.strip("/") == "apis" for _, target in api.requests)
+    api.requests.clear()
+    return count
+
+
+def test_an_operator_installed_since_is_found_before_it_is_refused(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make
+) -> None:
+    cluster = cluster_of(engine="jobset")
+    known_for_a_minute(cluster)
+    api.groups = {**api.groups, JOBSET: ENGINES[JOBSET]}
+    looks(api)
+    cluster.launch(submission(gpus=8))
+    assert [each["kind"] for each in api.all("/apis/jobset.x-k8s.io/v1alpha2/jobsets")] == ["JobSet"]
+    assert looks(api) == 1
+    cluster.launch(submission(gpus=8))
+    assert looks(api) == 0, "what is there needs no second look"
+
+
+def test_what_is_really_missing_is_refused_after_one_more_look(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make
+) -> None:
+    cluster = cluster_of(engine="jobset")
+    known_for_a_minute(cluster)
+    looks(api)
+    for more in (1, 0):
+        with pytest.raises(UsageError) as caught:
+            cluster.launch(submission(gpus=8))
+        assert (caught.value.code, looks(api)) == ("engine-missing", more)
+
+
+def test_a_queue_of_a_kueue_installed_since_is_found(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
+    assert cluster.plan(submission(gpus=8)).options[0].now
+    known_for_a_minute(cluster)
+    api.groups = {**api.groups, KUEUE: ENGINES[KUEUE]}
+    api.put("/apis/kueue.x-k8s.io/v1beta2/localqueues", {"metadata": {"name": "team"}}, namespace="ml")
+    job = cluster.launch(submission(gpus=8, queue="team")).job
+    (made,) = api.all(JOBS)
+    assert (made["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], job.state) == ("team", State.QUEUED)
+
+
+def test_an_operator_removed_since_is_done_without(api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make) -> None:
+    plain = dict(api.groups)
+    api.groups = {**plain, JOBSET: ENGINES[JOBSET]}
+    cluster = cluster_of()
+    known_for_a_minute(cluster)
+    assert Capability.RETRIES in cluster.capabilities
+    api.groups = plain
+    cluster.launch(submission(gpus=8))
+    assert [each["kind"] for each in api.all(JOBS)] == ["Job"]
+
+
+def test_retries_are_kept_by_a_jobset_installed_since(api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make) -> None:
+    cluster = cluster_of()
+    pool = DirectPool(Members([Member(cluster=cluster, name="lab", kind="kubernetes")], deadline=20.0), user="anna")
+    asked = submission(gpus=8, retries=2)
+    with pytest.raises(NotKeptHere):
+        pool.submit(asked)
+    known_for_a_minute(cluster)
+    api.groups = {**api.groups, JOBSET: ENGINES[JOBSET]}
+    pool.submit(asked)
+    (made,) = api.all("/apis/jobset.x-k8s.io/v1alpha2/jobsets")
+    assert made["spec"]["failurePolicy"]["maxRestarts"] == 2
