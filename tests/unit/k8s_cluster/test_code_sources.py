@@ -2,21 +2,23 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotFoundError, UnavailableError, UsageError
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
+from gpuctl.clusters.kubernetes.code import onvolume
 from gpuctl.clusters.kubernetes.streams import copy, volumepod
 from gpuctl.model.ask import Submission
 from gpuctl.model.job import Code
 from gpuctl.model.spec import ArraySpec, GitSource
-from tests.fakes.kube_api import FakeApi, Refusal
-from tests.unit.k8s_streams.container import Containers
+from tests.fakes.kube_api import ENGINES, FakeApi, Refusal
+from tests.unit.k8s_streams.container import Containers, pod
 
 JOBS, PODS, SECRETS, CLAIMS = "/apis/batch/v1/jobs", "/api/v1/pods", "/api/v1/secrets", "/api/v1/persistentvolumeclaims"
 Make = Callable[..., Submission]
@@ -110,15 +112,85 @@ def test_it_is_sent_once_and_verified_each_time(cluster: KubernetesCluster, subm
     (name,) = archives(volume)
     archive = volume / ".gpuctl" / "code" / name
     os.utime(archive, (HOUR, HOUR))
+    inode = archive.stat().st_ino
     again = cluster.launch(submission(code_volume="data"))
     assert again.notes[-1] == "code: 2 files, on volume data already"
-    assert archive.stat().st_mtime == HOUR
+    assert archive.stat().st_ino == inode
+    assert archive.stat().st_mtime > HOUR, "it is in use"
     content = archive.read_bytes()
     archive.write_bytes(content[:-1] + b"x")  # damaged there
     repaired = cluster.launch(submission(code_volume="data"))
     assert "sent to volume data" in repaired.notes[-1]
     assert archive.read_bytes() == content
     assert archives(volume) == [name]
+
+
+DAY = 24 * HOUR
+
+
+def aged(volume: Path, name: str, days: float) -> str:
+    """A file among the archives that was last used so many days ago."""
+    path = volume / ".gpuctl" / "code" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"code")
+    when = time.time() - days * DAY
+    os.utime(path, (when, when))
+    return name
+
+
+def used_archive(api: FakeApi, job: str) -> str:
+    (made,) = [each for each in api.all(JOBS) if each["metadata"]["labels"]["gpuctl.io/job"] == job]
+    return str(made["metadata"]["annotations"]["gpuctl.io/code-archive"])
+
+
+def test_archives_that_nobody_uses_any_more_go_with_a_later_submit(
+    api: FakeApi, cluster: KubernetesCluster, submission: Make, volume: Path
+) -> None:
+    first = cluster.launch(submission(code_volume="data"))
+    waiting = used_archive(api, first.job.name)
+    assert archives(volume) == [waiting]
+    aged(volume, waiting, 90)  # its job is still there: it may have waited all the time
+    old, young = aged(volume, f"{'a' * 64}.tar.gz", 32), aged(volume, f"{'b' * 64}.tar.gz", 29)
+    broken, under_way = aged(volume, ".part-0123456789ab", 3), aged(volume, ".part-ba9876543210", 0.5)
+    foreign, left = aged(volume, "notes.txt", 400), aged(volume, f".old-{'c' * 64}.tar.gz", 1)
+    submitted = cluster.launch(large(submission(code_volume="data")))
+    newest = used_archive(api, submitted.job.name)
+    assert f"code: removed 1 archive from volume data, unused for {onvolume.UNUSED_DAYS} days" in submitted.notes
+    assert set(archives(volume)) == {waiting, young, under_way, foreign, left.removeprefix(".old-"), newest}
+    assert {old, broken} & set(archives(volume)) == set()
+
+
+def test_nothing_is_removed_where_not_every_job_may_be_seen(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make, volume: Path
+) -> None:
+    jobsets = ("jobset.x-k8s.io", "v1alpha2")
+    api.groups = {**api.groups, jobsets: ENGINES[jobsets]}
+    pods = api.trouble
+    assert pods is not None
+
+    def trouble(method: str, path: str) -> None:
+        if method == "GET" and "/jobsets" in path:
+            raise Refusal(403, "Forbidden", 'User "anna" cannot list resource "jobsets" in API group "jobset.x-k8s.io"')
+        pods(method, path)
+
+    api.trouble = trouble
+    old = aged(volume, f"{'a' * 64}.tar.gz", 365)
+    cluster_of(engine="job").launch(submission(code_volume="data"))
+    assert old in archives(volume)
+
+
+def test_an_archive_that_is_taken_into_use_while_others_are_cleared_stays(volume: Path, containers: Containers) -> None:
+    name = aged(volume, f"{'a' * 64}.tar.gz", 365)
+    gone = aged(volume, f"{'b' * 64}.tar.gz", 365)
+    there = containers.change
+    # Between the first look and the second another submit marks it.
+    touched = f'mv -f "$each" ".old-$each" && {{ [ "$each" != {name} ] || touch ".old-$each"; }}'
+    containers.change = lambda argv: [word.replace('mv -f "$each" ".old-$each"', touched) for word in there(argv)]
+    remote = copy.Remote(cast("Any", None), pod("gpuctl-files-1"), what="volume data", root=volumepod.ROOT)
+    assert remote.prune(".gpuctl/code", days=30, used=[]) == [gone]
+    assert archives(volume) == [name]
+    assert not remote.touch(f".gpuctl/code/{gone}")
+    assert remote.touch(f".gpuctl/code/{name}")
 
 
 def test_an_upload_that_breaks_leaves_no_job_and_no_archive(

@@ -67,8 +67,13 @@ unpack() {
     : >"$base/work/unpacked"
     return 0
   fi
-  [ -z "${GPUCTL_POD_ARCHIVE:-}" ] || [ -r "$base/code-volume/$GPUCTL_POD_ARCHIVE" ] ||
-    fail 74 code-missing "the code is not on its volume: there is no .gpuctl/code/$GPUCTL_POD_ARCHIVE that could be read"
+  looks=0 # whoever clears the volume puts an archive aside for an instant
+  until [ -z "${GPUCTL_POD_ARCHIVE:-}" ] || [ -r "$base/code-volume/$GPUCTL_POD_ARCHIVE" ]; do
+    looks=$((looks + 1))
+    [ "$looks" -lt 3 ] ||
+      fail 74 code-missing "the code is not on its volume: there is no .gpuctl/code/$GPUCTL_POD_ARCHIVE that could be read"
+    sleep "${GPUCTL_POD_POLL:-2}"
+  done
   found=$(parts | digest_of_stdin)
   [ -n "$found" ] || fail 74 code-unverified "the image has neither sha256sum nor Python, so the code cannot be verified"
   [ "$found" = "$GPUCTL_POD_CODE" ] || fail 74 code-damaged "the code that arrived is not what was submitted: $found, not $GPUCTL_POD_CODE"

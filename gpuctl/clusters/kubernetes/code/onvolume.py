@@ -1,7 +1,8 @@
 """Code that is too large to go with the job: one archive on a volume, named by its content, put there before anything of the job is made.
 
 It is sent only when it is not there, and counts as there only when its sum says so: what an upload that was cut off left has another name,
-and the name of the content is given last, at once. Archives stay for the next job with the same code, and for attempts to come.
+and the name of the content is given last, at once. Archives stay for the next job with the same code, and for attempts to come; a submit
+marks its own as used, and removes those that no submit has used for ``UNUSED_DAYS`` and no job that is still in the cluster names.
 """
 
 import tempfile
@@ -12,15 +13,19 @@ import msgspec
 
 from gpuctl.base import quantity
 from gpuctl.base.errors import GpuctlError, UsageError
-from gpuctl.clusters.kubernetes import names
+from gpuctl.clusters.kubernetes import names, record
 from gpuctl.clusters.kubernetes.code import parts
 from gpuctl.clusters.kubernetes.code.parts import CodeParts
+from gpuctl.clusters.kubernetes.observe import gather
 from gpuctl.clusters.kubernetes.streams.copy import Remote
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.clusters.kubernetes.volumes import KubernetesVolumes
 from gpuctl.kube.objects.core import VolumeClaim
 from gpuctl.model.ask import Submission
+from gpuctl.policy.wording import plural
 
+UNUSED_DAYS = 30
+"""How long an archive stays after the last submit that used it."""
 _SINGLE = {"ReadWriteOnce", "ReadWriteOncePod"}
 
 
@@ -42,8 +47,10 @@ def packed(around: Surroundings, submission: Submission, volume: str, *, upload:
         assert code.archive_digest is not None
         with volumes.opened(volume, read_only=False) as remote:
             sent = stored(remote, file.name, code.archive_digest)
+            removed = cleared(around, remote, volume)
+    old = (f"code: removed {plural(removed, 'archive')} from volume {volume}, unused for {UNUSED_DAYS} days",) if removed else ()
     how = f"{quantity.memory(sent)} sent to volume {volume}" if sent else f"on volume {volume} already"
-    return msgspec.structs.replace(code, notes=(*code.notes, f"code: {code.files} files, {how}"))
+    return msgspec.structs.replace(code, notes=(*code.notes, *old, f"code: {code.files} files, {how}"))
 
 
 def stored(remote: Remote, archive: str, digest: str) -> int:
@@ -53,7 +60,8 @@ def stored(remote: Remote, archive: str, digest: str) -> int:
         GpuctlError: ``copy-failed``; ``code-not-stored``, what arrived is not what was sent.
     """
     place = f"{names.CODE_DIRECTORY}/{names.code_archive(digest)}"
-    if remote.digest(place) == digest:
+    # Marked before it is looked at: from then on nobody takes it away who clears the volume at this moment.
+    if _mine(remote, place) and remote.digest(place) == digest:
         return 0
     part = f"{names.CODE_DIRECTORY}/.part-{uuid.uuid4().hex[:12]}"
     try:
@@ -71,6 +79,32 @@ def stored(remote: Remote, archive: str, digest: str) -> int:
             pass  # no archive has this name
         raise
     return sent
+
+
+def _mine(remote: Remote, place: str) -> bool:
+    """Whether it is there and now counts as used. What may not be marked is put there anew, under the same name."""
+    try:
+        return remote.touch(place)
+    except GpuctlError:
+        return False
+
+
+def cleared(around: Surroundings, remote: Remote, volume: str) -> int:
+    """Remove archives that nobody uses any more; how many. Nothing where it is not known what jobs there are, or cannot be done."""
+    used = set()
+    try:
+        roots = gather.roots(around)
+        if roots.unread:
+            return 0
+        for root in roots.items:
+            spec, understood = record.read_spec(root.metadata.annotation(names.SPEC))
+            archive = root.metadata.annotation(names.CODE_ARCHIVE)
+            if not understood or (spec.code_volume == volume and not archive):
+                return 0
+            used.add(archive)
+        return len(remote.prune(names.CODE_DIRECTORY, days=UNUSED_DAYS, used=sorted(used - {""})))
+    except GpuctlError:
+        return 0
 
 
 def _refuse_single(submission: Submission, claim: VolumeClaim, around: Surroundings) -> None:

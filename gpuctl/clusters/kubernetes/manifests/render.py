@@ -80,6 +80,8 @@ def render(
     packed = code or parts.entry_only()
     labels = metadata.labels(who, submission)
     notes = metadata.annotations(who, submission, engine=engine, placement=placement, code=packed.digest if code is not None else None)
+    if packed.volume is not None and packed.archive_digest is not None:
+        notes[names.CODE_ARCHIVE] = names.code_archive(packed.archive_digest)
     queue = queue_of(spec, name, cluster, settings)
     own_labels = labels
     if queue is not None and not spec.hold:

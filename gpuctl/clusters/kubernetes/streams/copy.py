@@ -144,6 +144,22 @@ class Remote:
         """Give the file ``path`` the name ``to`` (both below the root), whatever had that name before."""
         self._told(copyscripts.RENAME, path, to, doing=f"rename {path} of {self._what}")
 
+    def touch(self, path: str) -> bool:
+        """Say that the file ``path`` was used now; whether it is there.
+
+        Raises:
+            GpuctlError: ``copy-failed``, it may not be changed.
+        """
+        try:
+            self._told(copyscripts.TOUCH, path, doing=f"mark {path} of {self._what} as used")
+        except NotFoundError:
+            return False
+        return True
+
+    def prune(self, path: str, *, days: int, used: Sequence[str]) -> list[str]:
+        """Remove the archives in the directory ``path`` that nobody has touched for more than ``days`` days, but ``used``; their names."""
+        return self._told(copyscripts.PRUNE, path, str(days), *used, doing=f"clear {path} of {self._what}").split()
+
     def remove(self, path: str) -> None:
         """Remove the file ``path``, if it is there."""
         self._told(copyscripts.REMOVE, path, doing=f"remove {path} of {self._what}")

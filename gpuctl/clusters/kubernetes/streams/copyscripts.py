@@ -66,3 +66,29 @@ echo 'no sha256sum and no Python' >&2; exit 1
 """The SHA-256 of a regular file, hexadecimal."""
 RENAME = _FIRST.replace("exit 91", ":") + 'within "$(dirname "$p")"; exec mv -f "$p" "$root/$1"'
 REMOVE = _FIRST.replace("exit 91", ":") + 'within "$(dirname "$p")"; exec rm -f "$p"'
+TOUCH = _FIRST.replace("exit 91", ":") + 'within "$(dirname "$p")"; [ -f "$p" ] && [ ! -L "$p" ] || exit 92; exec touch -c "$p"'
+PRUNE = (
+    _FIRST.replace("exit 91", ":")
+    + r"""
+days=$1; shift
+command -v find >/dev/null 2>&1 || exit 94
+[ -d "$p" ] || exit 0
+within "$p"; cd -P "$p" || exit 92
+old() { [ -n "$(find "./$1" -type f -mtime "+$days" 2>/dev/null)" ]; }
+find . -type f -name '.part-*' -mtime +1 -exec rm -f {} + 2>/dev/null
+for each in .old-*; do
+  [ -f "$each" ] && [ ! -e "${each#.old-}" ] && mv "$each" "${each#.old-}"
+done 2>/dev/null
+for each in *.tar.gz; do
+  for used in "$@"; do [ "$used" != "$each" ] || continue 2; done
+  old "$each" && mv -f "$each" ".old-$each" 2>/dev/null || continue
+  if old ".old-$each"; then rm -f ".old-$each" && printf '%s\n' "$each"; else mv -f ".old-$each" "$each" 2>/dev/null; fi
+done
+:
+"""
+)
+"""Removes archives that nobody has touched for so many days, but those named; prints their names.
+
+Each is put aside first and looked at again: somebody may have touched it, to use it, in between, and then it comes back. What an earlier
+run put aside and left comes back, too. Uploads that broke off go after a day.
+"""
