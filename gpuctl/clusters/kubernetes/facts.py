@@ -14,8 +14,11 @@ from gpuctl.clusters.kubernetes.surroundings import Surroundings, together
 from gpuctl.kube.errors import Forbidden, NotFound
 from gpuctl.kube.objects.core import PriorityClass, VolumeClaim
 from gpuctl.kube.objects.kubeflow import TrainingRuntime
+from gpuctl.kube.objects.meta import Document
 from gpuctl.kube.resources import CLUSTER_TRAINING_RUNTIMES, JOB_SETS, PRIORITY_CLASSES, TRAIN_JOBS, TRAINING_RUNTIMES
 
+BACKOFF_LIMIT = 6
+"""Of a Job that names none."""
 FRAMEWORK = "trainer.kubeflow.org/framework"
 
 
@@ -122,12 +125,26 @@ def runtimes(around: Surroundings) -> tuple[Runtime, ...]:
     ):
         try:
             found += [
-                Runtime(name=each.metadata.name, framework=each.metadata.label(FRAMEWORK) or None, cluster_wide=not kind.namespaced)
+                Runtime(
+                    name=each.metadata.name,
+                    framework=each.metadata.label(FRAMEWORK) or None,
+                    cluster_wide=not kind.namespaced,
+                    restarts=_restarts(each.spec.template or {}),
+                )
                 for each in around.api.list(path, TrainingRuntime)
             ]
         except (Forbidden, NotFound):
             continue
     return tuple(found)
+
+
+def _restarts(template: Document) -> int:
+    """What the Job says that the ranks are of; Kubernetes' own number where it says nothing, 0 where its shape is another."""
+    try:
+        jobs = {each["name"]: each["template"]["spec"] for each in template["spec"]["replicatedJobs"]}
+        return int(jobs["node"].get("backoffLimit", BACKOFF_LIMIT))
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 def settings(chosen: options.Options, *, gpu_resource: str) -> Settings:

@@ -9,7 +9,7 @@ import msgspec
 from gpuctl.base import clock
 from gpuctl.base.errors import InvalidInput, NotAllowedError, UnavailableError, UsageError
 from gpuctl.clusters.kubernetes import facts as looked_up
-from gpuctl.clusters.kubernetes import manifests, schedules, volumes
+from gpuctl.clusters.kubernetes import manifests, options, schedules, volumes
 from gpuctl.clusters.kubernetes.facts import Facts
 from gpuctl.clusters.kubernetes.manifests.values import Engine, Settings
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
@@ -98,7 +98,21 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
     notes = facts.notes
     if spec.priority and not settings.priority_classes:
         notes = (*notes, f"--priority {spec.priority} changes nothing on {around.name}: the profile names no priority-classes= for it")
+    if engine is Engine.TRAINJOB:
+        notes = (*notes, *_restarts(facts, settings))
     return Judged(facts, settings, engine, queue, found, reason, unknown, notes, opening)
+
+
+def _restarts(facts: Facts, settings: Settings) -> tuple[str, ...]:
+    """What a TrainJob cannot change about its runtime."""
+    try:
+        runtime = manifests.runtime(facts.cluster, settings.runtime)
+    except UsageError:
+        return ()  # the submit says so
+    if not runtime.restarts:
+        return ()
+    often = "once" if runtime.restarts == 1 else f"up to {runtime.restarts} times"
+    return (f"{facts.cluster.name}: runtime {runtime.name} has a failed rank started again {often}, while the others wait for it",)
 
 
 def _too_short(job: QueueJob, nodes: Sequence[NodeState], facts: Facts) -> tuple[str, ...]:
@@ -159,7 +173,7 @@ def footprint(around: Surroundings, spec: JobSpec) -> Footprint:
             engine = manifests.choose("ray", manifests.ClusterFacts(name=around.name, namespace="", served=served), around.options.engine)
         except UsageError:
             pass  # the submit says so
-    return manifests.footprint(spec, engine, Settings())
+    return manifests.footprint(spec, engine, Settings(pod=options.pod_patch(around.options)))
 
 
 def refuse_gang(around: Surroundings, submission: Submission, judged: Judged) -> None:

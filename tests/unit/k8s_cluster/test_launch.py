@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 
 from gpuctl.base import clock
@@ -14,10 +15,11 @@ from gpuctl.clusters.kubernetes import inventory, launch, names, record
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
 from gpuctl.model.ask import JobQuery, Submission
 from gpuctl.model.job import State
+from gpuctl.model.spec import JobSpec
 from gpuctl.pool.direct import DirectPool
 from gpuctl.pool.members import Member, Members
 from gpuctl.port.capability import Capability
-from tests.fakes.kube_api import ENGINES, FakeApi, Refusal
+from tests.fakes.kube_api import ENGINES, Document, FakeApi, Refusal
 
 JOBS, SECRETS, SERVICES = "/apis/batch/v1/jobs", "/api/v1/secrets", "/api/v1/services"
 RAY_JOBS = "/apis/ray.io/v1/rayjobs"
@@ -403,3 +405,27 @@ def test_retries_are_kept_by_a_jobset_installed_since(api: FakeApi, cluster_of: 
     pool.submit(asked)
     (made,) = api.all("/apis/jobset.x-k8s.io/v1alpha2/jobsets")
     assert made["spec"]["failurePolicy"]["maxRestarts"] == 2
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        ({"template": {"spec": {}}}, "started again up to 6 times"),
+        ({"backoffLimit": 1}, "started again once"),
+        ({"backoffLimit": 0}, None),
+    ],
+)
+def test_a_runtime_that_starts_failed_ranks_again_is_told(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make, job: Document, said: str | None
+) -> None:
+    trainer = ("trainer.kubeflow.org", "v1alpha1")
+    api.groups = {**api.groups, trainer: ENGINES[trainer]}
+    template = {"spec": {"replicatedJobs": [{"name": "node", "template": {"spec": job}}]}}
+    labels = {"trainer.kubeflow.org/framework": "torch"}
+    api.put(
+        "/apis/trainer.kubeflow.org/v1alpha1/clustertrainingruntimes",
+        {"metadata": {"name": "torch-distributed", "labels": labels}, "spec": {"template": template}},
+    )
+    asked = msgspec.structs.replace(submission(), spec=JobSpec(kind="pytorch", script="train.py", gpus=8))
+    notes = cluster_of(engine="trainjob").launch(asked).notes
+    assert [said in note for note in notes] == [True] if said else notes == ()

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from gpuctl.base.errors import InvalidInput
+from gpuctl.clusters.kubernetes.manifests.given import as_template
 from gpuctl.clusters.kubernetes.manifests.patch import merge
-from gpuctl.clusters.kubernetes.manifests.render import as_template
 
 POD = yaml.safe_load("""
 metadata: {labels: {app: x, keep: 'yes'}, finalizers: [a, b]}

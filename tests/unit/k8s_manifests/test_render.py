@@ -433,6 +433,20 @@ def test_a_sidecar_comes_after_the_job() -> None:
             assert {"name": "A", "value": "b"} in pods["spec"]["containers"][0]["env"]
 
 
+def test_a_patch_of_a_container_that_is_not_there_is_none() -> None:
+    spec = JobSpec(kind="ray", script="t.py", pod_patch="spec: {containers: [{name: ray-head, resources: {requests: {cpu: 1}}}]}")
+    with pytest.raises(InvalidInput, match="main, for the container that runs the job") as caught:
+        rendered(spec, Engine.RAYJOB)
+    assert caught.value.code == "bad-pod-patch"
+
+
+def test_a_head_takes_what_a_patch_lets_it_take() -> None:
+    small = "spec: {containers: [{name: main, resources: {requests: {cpu: 100m, memory: 1G}}}]}"
+    usual, patched = (footprint(JobSpec(kind="ray", script="t.py", pod_patch=each), Engine.RAYJOB, Settings()) for each in (None, small))
+    assert (usual.head_cpu_millis, usual.head_memory) == (2000, 8 << 30)
+    assert (patched.head_cpu_millis, patched.head_memory) == (100, 10**9)
+
+
 def test_pods_on_their_nodes_network_still_find_their_peers() -> None:
     spec = templates(rendered(JobSpec(command=("x",), pod_patch="spec: {hostNetwork: true}"), Engine.JOB)[-1])[0]["spec"]
     assert (spec["hostNetwork"], spec["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")

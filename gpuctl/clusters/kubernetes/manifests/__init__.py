@@ -5,7 +5,7 @@ for the job; the others say what all of them share: ``pod``, ``environment``, ``
 ``patch``, the strategic merge of what people add. A new engine is one function and one row in ``engines`` and ``render``.
 """
 
-from gpuctl.clusters.kubernetes.manifests.engines import available, choose
+from gpuctl.clusters.kubernetes.manifests.engines import available, choose, runtime
 from gpuctl.clusters.kubernetes.manifests.render import default_image, owned_by, owner_patch, owner_reference, queue_of, render, usual_queue
 from gpuctl.clusters.kubernetes.manifests.resources import candidates, footprint, share
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Engine, Runtime, Settings
@@ -25,6 +25,7 @@ __all__ = [
     "owner_reference",
     "queue_of",
     "render",
+    "runtime",
     "share",
     "usual_queue",
 ]

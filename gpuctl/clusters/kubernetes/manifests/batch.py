@@ -5,8 +5,9 @@ from typing import Any
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.manifests import environment
 from gpuctl.clusters.kubernetes.manifests.engines import JOB_API, JOBSET_API
+from gpuctl.clusters.kubernetes.manifests.given import MAIN
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
-from gpuctl.clusters.kubernetes.manifests.pod import MAIN, template
+from gpuctl.clusters.kubernetes.manifests.pod import template
 
 MOST_INDICES = 100_000
 """Tasks of an array that Kubernetes counts one by one."""

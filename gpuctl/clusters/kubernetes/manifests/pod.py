@@ -6,13 +6,13 @@ from typing import Any
 from gpuctl.base.errors import InvalidInput, Problem
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.manifests import environment, storage
+from gpuctl.clusters.kubernetes.manifests.given import MAIN
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
 from gpuctl.clusters.kubernetes.manifests.patch import merge
 from gpuctl.clusters.kubernetes.manifests.resources import amounts, resources
 from gpuctl.clusters.kubernetes.manifests.scheduling import borrows, scheduling
 from gpuctl.clusters.kubernetes.manifests.values import Engine
 
-MAIN = "main"
 CODE_CONTAINER = "gpuctl-code"
 GANG_CONTAINER = "gpuctl-gang"
 INPUT_VOLUME = "gpuctl-in"
@@ -99,6 +99,11 @@ def template(
         problem = Problem(
             field="spec.containers", message="the patch takes away the container that runs the job", allowed=f"a patch of {MAIN}"
         )
+        raise InvalidInput("cannot apply the pod patch", [problem], code="bad-pod-patch")
+    without = [each["name"] for each in found["spec"]["containers"] if not each.get("image")]
+    if without:
+        allowed = f"{MAIN}, for the container that runs the job; others with an image"
+        problem = Problem(field="spec.containers", message="adds a container without an image", got=without[0], allowed=allowed)
         raise InvalidInput("cannot apply the pod patch", [problem], code="bad-pod-patch")
     if found["spec"].get("hostNetwork"):
         # Otherwise such pods ask the node's own name server, which knows no peers.

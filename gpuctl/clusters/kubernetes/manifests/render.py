@@ -2,14 +2,14 @@
 
 import base64
 import secrets as randomness
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpuctl.base.errors import InvalidInput, Problem, UsageError
 from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.code import parts
 from gpuctl.clusters.kubernetes.code.parts import CodeParts
-from gpuctl.clusters.kubernetes.manifests import batch, environment, kubeflow, metadata, rayjob
+from gpuctl.clusters.kubernetes.manifests import batch, environment, given, kubeflow, metadata, rayjob
 from gpuctl.clusters.kubernetes.manifests.job import Rendering
 from gpuctl.clusters.kubernetes.manifests.storage import storage
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Engine, Settings
@@ -102,7 +102,7 @@ def render(
         secret=object_name if _needs_secret(spec, engine) else None,
         labels=labels,
         annotations=notes,
-        patches=_patches(spec, settings),
+        patches=given.patches(spec, settings),
     )
     workload = _ENGINES[engine](job)
     workload[-1]["metadata"]["labels"] = dict(own_labels)
@@ -239,44 +239,3 @@ def _secret(job: Rendering, ray_token: str | None) -> Objects:
             "data": {key: base64.b64encode(value).decode() for key, value in encoded.items()},
         },
     )
-
-
-def _patches(spec: JobSpec, settings: Settings) -> tuple[Mapping[str, Any], ...]:
-    found: list[Mapping[str, Any]] = []
-    if settings.pod is not None:
-        found.append(as_template(settings.pod, "pod of the profile"))
-    if spec.pod_patch is not None:
-        import yaml  # only jobs with a patch pay for it
-
-        try:
-            document = yaml.safe_load(spec.pod_patch)
-        except yaml.YAMLError as error:
-            problem = Problem(field="spec.podPatch", message=f"is no YAML: {' '.join(str(error).split())}")
-            raise InvalidInput("cannot apply the pod patch", [problem], code="bad-pod-patch") from error
-        found.append(as_template(document, "spec.podPatch"))
-    return tuple(found)
-
-
-def as_template(document: object, where: str) -> Mapping[str, Any]:
-    """A patch as one of a pod template. A whole Pod may be given, or only what stands below ``spec``.
-
-    Raises:
-        InvalidInput: ``bad-pod-patch``.
-    """
-    if document is None:
-        return {}
-    if not isinstance(document, Mapping):
-        problem = Problem(field=where, message="is no mapping", got=type(document).__name__, allowed="spec: with the fields of a pod")
-        raise InvalidInput("cannot apply the pod patch", [problem], code="bad-pod-patch")
-    kept = {key: value for key, value in document.items() if key not in ("apiVersion", "kind")}
-    strange = _strange(kept, where)
-    if strange:
-        raise InvalidInput("cannot apply the pod patch", strange, code="bad-pod-patch")
-    return kept
-
-
-def _strange(document: Mapping[str, Any], where: str) -> list[Problem]:
-    inner: Iterable[str] = document.keys() - {"metadata", "spec"}
-    return [
-        Problem(field=f"{where}: {key}", message="unknown field", allowed="metadata, spec", nearest=f"spec.{key}") for key in sorted(inner)
-    ]

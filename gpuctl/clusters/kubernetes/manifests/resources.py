@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from gpuctl.clusters.kubernetes import amounts as quantities
+from gpuctl.clusters.kubernetes.manifests import given
 from gpuctl.clusters.kubernetes.manifests.values import ClusterFacts, Engine, Settings
 from gpuctl.model import gputype
 from gpuctl.model.place import Footprint, Node
@@ -18,14 +20,21 @@ IDLE_MEMORY = 2 << 30
 
 
 def footprint(spec: JobSpec, engine: Engine, settings: Settings) -> Footprint:
-    """What the job's pods take besides devices, and the pod that is a Ray's head, where the engine makes one."""
+    """What the job's pods take besides devices, and the pod that is a Ray's head, where the engine makes one.
+
+    Raises:
+        InvalidInput: ``bad-pod-patch``.
+    """
     head = spec.kind == "ray" and engine is not Engine.JOB
+    asked = given.requests(spec, settings) if head else {}
+    head_cpu = quantities.millis(asked["cpu"]) if "cpu" in asked else settings.head_cpu_millis
+    head_memory = quantities.whole(asked["memory"]) if "memory" in asked else settings.head_memory
     return Footprint(
         cpu_millis=IDLE_CPU_MILLIS,
         memory=IDLE_MEMORY,
         share=SHARED,
-        head_cpu_millis=settings.head_cpu_millis if head else 0,
-        head_memory=settings.head_memory if head else 0,
+        head_cpu_millis=head_cpu if head else 0,
+        head_memory=head_memory if head else 0,
     )
 
 

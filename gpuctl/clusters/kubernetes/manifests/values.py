@@ -26,6 +26,8 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     framework: str | None = None
     """From the label ``trainer.kubeflow.org/framework``."""
     cluster_wide: bool = True
+    restarts: int = 0
+    """How often Kubernetes starts a failed rank of it again."""
 
 
 class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -164,8 +164,9 @@ def events(around: Surroundings, root: Root, pods: Sequence[Pod]) -> tuple[Event
         about += [f"involvedObject.uid={uid}" for uid in _below(around, root)]
     if root.kind == "RayJob" and root.status.ray_cluster_name:
         about.append(f"involvedObject.kind=RayCluster,involvedObject.name={root.status.ray_cluster_name}")
-    if root.kind == "TrainJob":
-        about.append(f"involvedObject.kind=JobSet,involvedObject.name={root.metadata.name}")
+    if root.kind == "TrainJob":  # what is below it does not bear our labels
+        name = root.metadata.name
+        about += [f"involvedObject.kind=JobSet,involvedObject.name={name}", f"involvedObject.kind=Job,involvedObject.name={name}-node-0"]
 
     def read(selector: str) -> list[Event]:
         return list(around.api.list(EVENTS.path(around.namespace), Event, params={"fieldSelector": selector}))
