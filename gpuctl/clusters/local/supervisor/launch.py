@@ -14,6 +14,8 @@ from gpuctl.clusters.local.journal import Journal
 from gpuctl.clusters.local.launchplan import LaunchPlan, Lease, Request, Slot, Task
 from gpuctl.clusters.local.processes import Process
 from gpuctl.clusters.local.supervisor import environment, files
+from gpuctl.clusters.local.supervisor.family import Family
+from gpuctl.clusters.local.supervisor.keepercall import KeeperCall
 from gpuctl.clusters.local.supervisor.output import Source, pipe
 from gpuctl.clusters.local.supervisor.requests import Requests
 from gpuctl.clusters.local.supervisor.taskrun import TaskRun
@@ -61,8 +63,7 @@ class Launch:
         self._places: list[_Place] = []
         self._numbers = 0
         self._waiting = collections.deque(plan.tasks)
-        self._owners: dict[int, TaskRun] = {}
-        self._foreign: set[tuple[int, int]] = set()
+        self._family = Family(job_id=plan.job_id, launch=plan.launch)
         self._time_limit = plan.time_limit
         self._window = plan.window
         self._to_give_back = 0
@@ -70,7 +71,7 @@ class Launch:
         self._shutdown = False
         self._requests = Requests(os.path.join(plan.directory, "control"))
         self._look_at = 0.0
-        self._woken_at = 0.0
+        self._keeper = KeeperCall(plan.wake, plan.keeper_argv)
         self._bell, self._bell_end = pipe()
 
     # -- the loop ---------------------------------------------------------------------------------------------------------------
@@ -163,8 +164,8 @@ class Launch:
     def _begin(self, place: _Place, task: Task) -> None:
         scratch = self.plan.scratch if task.index is None else os.path.join(self.plan.scratch, str(place.number))
         run = TaskRun(self, task, slot=place.number, pods=place.pods, scratch=scratch)
-        run.time_limit = self._time_limit
-        run.window = self._window
+        run.times.time_limit = self._time_limit
+        run.times.window = self._window
         place.run = run
         run.begin()
         self._after(place)
@@ -175,9 +176,9 @@ class Launch:
             if place.run.over:
                 run, place.run = place.run, None
                 if self._may_run_again(run):
-                    self._call_keeper()
+                    self._keeper.call(self.null)
                 else:
-                    self._wake(at_most_every=_WAKE_EVERY)
+                    self._keeper.wake(at_most_every=_WAKE_EVERY)
 
     def _may_run_again(self, run: TaskRun) -> bool:
         """Whether a keeper has to judge the end of this task while others still run."""
@@ -228,7 +229,7 @@ class Launch:
                 return
             if pid == 0:
                 return
-            run = self._owners.pop(pid, None)
+            run = self._family.owners.pop(pid, None)
             if run is not None:
                 run.exited(pid, os.waitstatus_to_exitcode(status))
 
@@ -244,7 +245,7 @@ class Launch:
 
     def adopt(self, pid: int, run: TaskRun) -> None:
         """Tell ``run`` when this child exits."""
-        self._owners[pid] = run
+        self._family.owners[pid] = run
 
     def position(self, slot: int) -> int:
         """Where the slot stands among those that are held now."""
@@ -252,32 +253,7 @@ class Launch:
 
     def remaining(self, run: TaskRun) -> list[Process]:
         """Every living process of one task: its main processes, what descends from them, and orphans of theirs."""
-        children = processes.own_children()
-        strangers = [pid for pid in children if pid not in self._owners]
-        mine = [pid for pid in children if self._owners.get(pid) is run]
-        if not strangers and not mine:
-            return []
-        rows = processes.table()
-        roots = mine + [pid for pid in strangers if pid in rows and not rows[pid].dead and self._orphan_of(run, rows[pid])]
-        below = processes.descendants(roots, rows, skip=lambda pid: self._is_foreign(rows[pid]))
-        return [row for row in (*(rows[pid] for pid in roots if pid in rows), *below) if not row.dead]
-
-    def _orphan_of(self, run: TaskRun, orphan: Process) -> bool:
-        if self._is_foreign(orphan):
-            return False
-        if run.task.index is None or orphan.session in run.sessions:
-            return True
-        env = processes.environment(orphan.pid)
-        return env.get("GPUCTL_ARRAY_INDEX") == str(run.task.index)
-
-    def _is_foreign(self, row: Process) -> bool:
-        key = (row.pid, row.start)
-        if key in self._foreign:
-            return True
-        if processes.is_foreign(row.pid, self.plan.job_id, self.plan.launch):
-            self._foreign.add(key)
-            return True
-        return False
+        return self._family.of(run)
 
     # -- requests ---------------------------------------------------------------------------------------------------------------
 
@@ -289,13 +265,13 @@ class Launch:
             self._time_limit = request.time_limit
             for place in self._places:
                 if place.run is not None:
-                    place.run.time_limit = request.time_limit
+                    place.run.times.time_limit = request.time_limit
             self.journal.write("time-limit", time_limit=request.time_limit)
         elif request.what == "window":
             self._window = request.window
             for place in self._places:
                 if place.run is not None:
-                    place.run.window = request.window
+                    place.run.times.window = request.window
         elif request.what == "grow":
             self._grow(request.slots)
         elif request.what == "again":
@@ -365,7 +341,7 @@ class Launch:
         self._places.remove(place)
         self._to_give_back = max(0, self._to_give_back - 1)
         self.journal.write("shrunk", slots=len(self._places), devices=[lease.index for lease in place.leases])
-        self._wake()
+        self._keeper.wake()
 
     # -- the end ----------------------------------------------------------------------------------------------------------------
 
@@ -381,7 +357,7 @@ class Launch:
         self._wait_for_room()
         self.journal.close()
         os.close(self.plan.alive_fd)
-        self._call_keeper()
+        self._keeper.call(self.null)
 
     def _wait_for_room(self) -> None:
         """The last words are worth waiting for: without them the job counts as lost."""
@@ -397,10 +373,10 @@ class Launch:
         told: set[tuple[int, int]] = set()
         while True:
             self._collect()
-            left = self._left()
+            left = self._family.left(self.group)
             if not left:
                 return
-            if time.monotonic() >= kill_at and self.group is not None and not self._foreign and cgroup.leave():
+            if time.monotonic() >= kill_at and self.group is not None and not self._family.strangers and cgroup.leave():
                 cgroup.kill(self.group)
             for row in left:
                 if time.monotonic() >= kill_at:
@@ -410,54 +386,6 @@ class Launch:
                     told.add((row.pid, row.start))
             self._selector.select(0.05)
             self._silence()
-
-    def _left(self) -> list[Process]:
-        """Every living process that this launch has started, by descent and by cgroup."""
-        rows = processes.table()
-        known = {row.pid: row for row in processes.descendants([os.getpid()], rows, skip=lambda pid: self._is_foreign(rows[pid]))}
-        if self.group is not None:
-            inside = (rows[pid] for pid in cgroup.members(self.group) if pid in rows and pid != os.getpid())
-            known.update({row.pid: row for row in inside if row.pid in known or not self._is_foreign(row)})
-        return [row for row in known.values() if not row.dead]
-
-    def _wake(self, *, at_most_every: float = 0.0) -> bool:
-        """Tell the keeper that something changed; False when there is none."""
-        now = time.monotonic()
-        if self.plan.wake is None or now - self._woken_at < at_most_every:
-            return True
-        self._woken_at = now
-        try:
-            descriptor = os.open(self.plan.wake, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            os.write(descriptor, b"\n")
-        except BlockingIOError:
-            pass
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
-
-    def _call_keeper(self) -> None:
-        """Wake the keeper, or start one."""
-        if not self._wake() and self.plan.keeper_argv:
-            self._start_keeper()
-
-    def _start_keeper(self) -> None:
-        with contextlib.suppress(OSError):
-            argv = list(self.plan.keeper_argv)
-            actions = [(os.POSIX_SPAWN_DUP2, self.null, target) for target in range(3)]
-            os.posix_spawnp(
-                argv[0],
-                argv,
-                os.environ,
-                file_actions=actions,
-                setsid=True,
-                setsigmask=(),
-                setsigdef=[signal.SIGPIPE, signal.SIGHUP, signal.SIGINT],
-            )
 
 
 def _boot_id() -> str:

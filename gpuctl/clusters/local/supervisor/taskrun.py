@@ -15,6 +15,7 @@ from gpuctl.clusters.local.processes import Process
 from gpuctl.clusters.local.supervisor import addressees, environment, files
 from gpuctl.clusters.local.supervisor.output import Source, Streams, fifo, pipe
 from gpuctl.clusters.local.supervisor.spawn import spawn
+from gpuctl.clusters.local.supervisor.timetable import Timetable, is_due
 from gpuctl.clusters.local.supervisor.values import Found, Main, State, Verdict
 
 _LOOK_AGAIN = 0.1
@@ -70,11 +71,9 @@ class TaskRun:
         self._told_started = False
         self._started = time.monotonic()
         self.started_at = time.time()
-        self.time_limit = host.plan.time_limit
-        self.window = host.plan.window
-        self._window_signalled = False
-        self._told_of: float | None = None
-        self._signalled = False
+        self.times = Timetable(
+            started=self._started, time_limit=host.plan.time_limit, window=host.plan.window, warning=host.plan.spec.signal
+        )
         self._step_ends: float | None = None
         self._phase: Literal["running", "ending", "sweeping"] = "running"
         self._kill_at: float | None = None
@@ -256,44 +255,11 @@ class TaskRun:
         """When :meth:`tick` has something to do, on the monotonic clock; None: not by itself."""
         times = [self._look_at]
         if self._phase == "running":
-            times += [self._limit_at(), self._signal_at(), self._step_ends, self._window_at(), self._window_signal_at(), self._notice_at()]
+            times += [self._step_ends, *self.times.all()]
         else:
             times.append(self._kill_at)
         times.append(self.streams.next_flush())
         return min((moment for moment in times if moment is not None), default=None)
-
-    def _limit_at(self) -> float | None:
-        return self._started + self.time_limit if self.time_limit is not None else None
-
-    def _signal_at(self) -> float | None:
-        wanted = self._host.plan.spec.signal
-        limits = [limit for limit in (self._limit_at(), self._window_ends()) if limit is not None]
-        if wanted is None or not limits or self._signalled:
-            return None
-        return min(limits) - wanted.before_seconds
-
-    def _window_ends(self) -> float | None:
-        """The window's end on the monotonic clock. It is an instant of the wall clock: who sets that moves it."""
-        return time.monotonic() + self.window.at - time.time() if self.window is not None else None
-
-    def _window_at(self) -> float | None:
-        """When the task has to be told to end for its window."""
-        ends = self._window_ends()
-        return ends - self.window.grace if ends is not None and self.window is not None else None
-
-    def _window_signal_at(self) -> float | None:
-        """When the window's own signal is due."""
-        ends = self._window_ends()
-        if ends is None or self.window is None or self.window.signal is None or self._window_signalled:
-            return None
-        return ends - self.window.signal_before
-
-    def _notice_at(self) -> float | None:
-        """When the task is told of the end of its window, once for each end; not where its own limit ends it before."""
-        ends, limit = self._window_ends(), self._limit_at()
-        if ends is None or self.window is None or not self.window.notify or self._told_of == self.window.at:
-            return None
-        return ends - self.window.notify if limit is None or ends < limit else None
 
     def tick(self) -> None:
         """Do what is due."""
@@ -305,34 +271,23 @@ class TaskRun:
             self._tick_ending(now)
 
     def _tick_running(self, now: float) -> None:
-        due = self._signal_at()
-        if due is not None and now >= due:
-            self._signalled = True
-            wanted = self._host.plan.spec.signal
-            assert wanted is not None
-            self._signal_ranks(wanted.name, f"{wanted.before} before its end")
-        due = self._notice_at()
-        if due is not None and now >= due:
+        times = self.times
+        if times.warning is not None and is_due(times.warning_at(), now):
+            times.warned = True
+            self._signal_ranks(times.warning.name, f"{times.warning.before} before its end")
+        if is_due(times.notice_at(), now):
             self._tell_of_window()
-        due = self._window_signal_at()
-        if due is not None and now >= due and self.window is not None and self.window.signal is not None:
-            self._window_signalled = True
-            self._signal_ranks(self.window.signal, f"{self.window.signal_before} s before its window ends")
-        due = self._window_at()
-        if due is not None and now >= due:
+        if times.window is not None and times.window.signal is not None and is_due(times.window_signal_at(), now):
+            times.window_signalled = True
+            self._signal_ranks(times.window.signal, f"{times.window.signal_before} s before its window ends")
+        if is_due(times.window_at(), now):
             self._end_with_window()
-            return
-        limit = self._limit_at()
-        if limit is not None and now >= limit:
-            self._evidence(
-                Found(
-                    code="time-limit",
-                    text=f"its time limit of {duration.short(self.time_limit or 0)} was reached",
-                    data={"limit": str(self.time_limit)},
-                )
-            )
+        elif is_due(times.limit_at(), now):
+            limit = times.time_limit or 0
+            text = f"its time limit of {duration.short(limit)} was reached"
+            self._evidence(Found(code="time-limit", text=text, data={"limit": str(limit)}))
             self.stop("cut", grace=self._host.plan.grace, why="time-limit")
-        elif self._step_ends is not None and now >= self._step_ends:
+        elif is_due(self._step_ends, now):
             step = next(main.step for main in self.mains.values() if main.status is None and main.step.timeout is not None)
             self._evidence(Found(code="start-failed", text=f"{step.name} took longer than {step.timeout:.0f} s"))
             self._decide(Verdict(state="failed", code=1))
@@ -359,20 +314,22 @@ class TaskRun:
 
     def _end_with_window(self) -> None:
         """Its window closes: SIGTERM now, and at the window's end nothing of it is left."""
-        assert self.window is not None
-        data = {"at": str(int(self.window.at)), "owner": self.window.owner, "window": self.window.window}
-        known = {name: value for name, value in data.items() if value is not None} | ({"lent": "true"} if self.window.lent else {})
-        text = "the owner needs what it has lent" if self.window.lent else "its window ended"
+        window = self.times.window
+        assert window is not None
+        data = {"at": str(int(window.at)), "owner": window.owner, "window": window.window}
+        known = {name: value for name, value in data.items() if value is not None} | ({"lent": "true"} if window.lent else {})
+        text = "the owner needs what it has lent" if window.lent else "its window ended"
         self._evidence(Found(code="window-end", text=text, data=known))
-        self.stop("cut", grace=max(0.0, self.window.at - time.time()), why="window")
+        self.stop("cut", grace=max(0.0, window.at - time.time()), why="window")
 
     def _tell_of_window(self) -> None:
         """Say in the log and among the job's events when its window ends."""
-        assert self.window is not None
-        self._told_of = self.window.at
-        window = f"window {self.window.window}" if self.window.window else "its window"
-        text = f"{window} ends at {clock.rfc3339(clock.from_unix(self.window.at))}, in {duration.short(self.window.at - time.time())}"
-        text += f": the devices go to {self.window.owner}" if self.window.owner is not None else ""
+        window = self.times.window
+        assert window is not None
+        self.times.told_of = window.at
+        text = f"window {window.window}" if window.window else "its window"
+        text += f" ends at {clock.rfc3339(clock.from_unix(window.at))}, in {duration.short(window.at - time.time())}"
+        text += f": the devices go to {window.owner}" if window.owner is not None else ""
         first = next(iter(self._foreground()), None)
         self.streams.sink(first.start.node if first else 0, first.start.rank if first else None).note(text)
         self._note(text)
