@@ -88,8 +88,8 @@ def add(
       kubeconfig  a file other than KUBECONFIG
       team        of the jobs there (default: the label of the namespace)
       ttl         how long ended jobs stay there (default: 7d)
-      also        priority-classes (0:batch,100:urgent), elastic-node, gpu-resource,
-                  pull-secret, ray-version, runtime, service-account, storage-class
+      also        priority-classes (0:batch,100:urgent), elastic-node, git-image,
+                  gpu-resource, pull-secret, ray-version, runtime, service-account, storage-class
     kind=local, this machine:
       slots       process slots, on a machine without GPUs
       devices     auto, nvidia, amd or slots

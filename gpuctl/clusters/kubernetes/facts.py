@@ -161,6 +161,7 @@ def settings(chosen: options.Options, *, gpu_resource: str) -> Settings:
         gpu_map=chosen.gpu_map,
         priority_classes=chosen.priority_classes,
         service_account=chosen.service_account,
+        git_image=chosen.git_image,
         pull_secret=chosen.pull_secret,
         ray_version=chosen.ray_version,
         ttl_seconds=chosen.ttl_seconds,

@@ -23,6 +23,7 @@ KNOWN = (
     "price",
     "elastic",
     "elastic-node",
+    "git-image",
     "gpu-map",
     "gpu-resource",
     "priority-classes",
@@ -56,6 +57,7 @@ class Options:
         gpu_resource: the extended resource that GPUs are.
         priority_classes: names of PriorityClasses by gpuctl priority, ascending.
         service_account: for the jobs' pods.
+        git_image: what fetches the repository of a job with ``--git``.
         pull_secret: a registry's credentials for the jobs' pods.
         ray_version: of images whose tag tells none.
         storage_class: for volumes that name none.
@@ -79,6 +81,7 @@ class Options:
     gpu_resource: str | None = None
     priority_classes: Mapping[int, str] = dataclasses.field(default_factory=dict)
     service_account: str | None = None
+    git_image: str | None = None
     pull_secret: str | None = None
     ray_version: str | None = None
     storage_class: str | None = None

@@ -75,6 +75,10 @@ class LittleKubelet:
         """Only the first of the init containers, running."""
         return self._start(self.template["spec"]["initContainers"][0])
 
+    def run_first(self, *, timeout: float = 30) -> tuple[int, str]:
+        """Only the first of the init containers, to its end: exit status and log."""
+        return self._ended(self.start_first(), timeout)
+
     def run_to_the_end_of_its_first(self, *, timeout: float = 30) -> tuple[int, str]:
         """The main container until its first process ends, whatever else still runs in it: exit status and log until then."""
         process = self.start()

@@ -62,6 +62,16 @@ def test_the_commit_that_was_submitted_is_fetched(pod: Pod, repository: Reposito
     assert made.termination.read_text() == f"code-commit: {repository.second}\n"
 
 
+@pytest.mark.parametrize("image", [None, "lab/train:1"])
+def test_the_job_may_change_what_another_image_fetched_maybe_as_root(pod: Pod, repository: Repository, image: str | None) -> None:
+    made = fetched(pod, repository, spec={"image": image})
+    status, log = made.run_first()
+    assert (status, "code-unpacked" in log) == (0, False)
+    directory = made.directory / "work" / "code"
+    open_to_all = [bool(each.stat().st_mode & 0o002) for each in (directory, directory / "sub", directory / "word")]
+    assert open_to_all == [image is None] * 3
+
+
 @pytest.mark.parametrize(("ref", "word"), [("main", "two"), ("v1", "one")])
 def test_without_a_commit_it_is_what_the_name_is_now(pod: Pod, repository: Repository, ref: str, word: str) -> None:
     made = fetched(pod, repository, ref)
@@ -108,7 +118,9 @@ def test_an_image_without_git_is_told_so(pod: Pod, repository: Repository, tmp_p
         (tmp_path / "bin" / name).symlink_to(shutil.which(name) or name)
     made = fetched(pod, repository, env={"PATH": str(tmp_path / "bin")})
     status, _ = made.run()
-    sentence = f"the image has no git to fetch {repository.url} with: use an image with git, or --code-volume"
+    sentence = (
+        f"the image has no git to fetch {repository.url} with: use an image with git, git-image=IMAGE in the profile, or --code-volume"
+    )
     assert (status, made.termination.read_text()) == (74, f"code-unfetched: {sentence}\n")
 
 

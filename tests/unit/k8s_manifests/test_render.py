@@ -28,7 +28,19 @@ from gpuctl.clusters.kubernetes.manifests.expansion import literal
 from gpuctl.clusters.kubernetes.manifests.scheduling import priority_class
 from gpuctl.model.place import Node
 from gpuctl.model.spec import ArraySpec, JobSpec, VolumeMount
-from tests.unit.k8s_manifests.cases import CASES, EVERYTHING, RESERVED, facts, main_env, rendered, submission, templates, the
+from tests.unit.k8s_manifests.cases import (
+    CASES,
+    EVERYTHING,
+    FETCHED,
+    RESERVED,
+    SOURCE,
+    facts,
+    main_env,
+    rendered,
+    submission,
+    templates,
+    the,
+)
 from tests.unit.k8s_manifests.little_kubelet import expanded
 
 ALL = frozenset({"jobset.x-k8s.io/v1alpha2", "trainer.kubeflow.org/v1alpha1", "kubeflow.org/v1", "ray.io/v1"})
@@ -306,6 +318,31 @@ def test_a_head_goes_where_placement_saw_room_for_it() -> None:
     queued = head("cpu-1", cluster=msgspec.structs.replace(there, queues=("gpus",)))
     assert "affinity" not in queued
     assert tolerated in queued["tolerations"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "image"),
+    [
+        ({}, {}, "buildpack-deps:bookworm-scm"),
+        ({"kind": "pytorch", "script": "train.py"}, {}, "buildpack-deps:bookworm-scm"),
+        ({"kind": "ray"}, {}, "rayproject/ray:2.52.0-py312-cu128"),
+        ({"image": "lab/train:1"}, {}, "lab/train:1"),
+        ({}, {"image": "lab/base:1"}, "lab/base:1"),
+        ({"image": "lab/train:1"}, {"git_image": "registry.example/git:2"}, "registry.example/git:2"),
+        ({}, {"git_image": "registry.example/git:2"}, "registry.example/git:2"),
+    ],
+)
+def test_what_fetches_a_repository(spec: dict[str, Any], settings: dict[str, Any], image: str) -> None:
+    asked = JobSpec(**{"kind": "command", "command": ("x",), "git": SOURCE, "gpus": 8, **spec})
+    objects = rendered(asked, Engine.JOB, code=FETCHED, settings=Settings(**settings))
+    pod = templates(objects[-1])[0]["spec"]
+    (fetching,) = [each for each in pod["initContainers"] if each["name"] == "gpuctl-code"]
+    assert fetching["image"] == image
+    assert pod["containers"][0]["image"] != "buildpack-deps:bookworm-scm"
+    shared = any(each["name"] == "GPUCTL_POD_SHARED" for each in fetching["env"])
+    assert shared == (image != pod["containers"][0]["image"])
+    brought = templates(rendered(msgspec.structs.replace(asked, git=None), Engine.JOB, settings=Settings(**settings))[-1])[0]["spec"]
+    assert {each["image"] for each in brought["initContainers"]} == {pod["containers"][0]["image"]}
 
 
 def test_priority_classes() -> None:

@@ -62,7 +62,7 @@ not_fetched() { # SENTENCE: the end, with what git said
 
 fetch() { # the commit that was submitted (else what its branch or tag is now) into the directory of the code
   url=$GPUCTL_POD_GIT ref=$GPUCTL_POD_REF commit=${GPUCTL_POD_COMMIT:-} host=
-  have git || fail 74 code-unfetched "the image has no git to fetch $url with: use an image with git, or --code-volume"
+  have git || fail 74 code-unfetched "the image has no git to fetch $url with: use an image with git, git-image=IMAGE in the profile, or --code-volume"
   deadline=$(($(date +%s) + ${GPUCTL_POD_FETCH:-600}))
   git_helper='!f() { echo "username=${GIT_USERNAME:-x-access-token}"; echo "password=$GIT_TOKEN"; }; f'
   case $url in
@@ -87,6 +87,8 @@ fetch() { # the commit that was submitted (else what its branch or tag is now) i
     git_here submodule update --quiet --init --recursive --depth=1 || not_fetched "the submodules of $url at $ref cannot be fetched"
   fi
   rm -f "$base/work/ssh-key"
+  # Another image fetches than the one that runs it, maybe as another user.
+  [ -z "${GPUCTL_POD_SHARED:-}" ] || chmod -R a+rwX "$code" || fail 74 code-unpacked "the code in $code cannot be opened to the job"
   commit=$(git -C "$code" rev-parse HEAD)
   case $verb in unpack) trap 'exit 143' TERM ;; *) watch_signals ;; esac
   say "code: $url at $ref is commit $commit"

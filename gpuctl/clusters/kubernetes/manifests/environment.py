@@ -148,6 +148,8 @@ def for_unpacking(job: Rendering) -> Variables:
     if job.code.git is not None:
         found += [_value(name, job.spec.env[name]) for name in FETCHING if name in job.spec.env]
         found += [_secret(name, job.secret or "") for name in git.CREDENTIALS if name in job.spec.secrets]
+        if job.git_image != job.image:
+            found.append(_value("GPUCTL_POD_SHARED", "1"))
     return found
 
 

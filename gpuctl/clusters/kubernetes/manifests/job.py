@@ -22,6 +22,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
         secret: the name of the job's own Secret, None when it needs none.
         patches: strategic merge patches of the pod template, in order.
         image: what the job runs in.
+        git_image: what its repository is fetched in, with ``--git``, where a container of its own does that.
         labels, annotations: of the object that stands for the job; pods get the labels.
     """
 
@@ -34,6 +35,7 @@ class Rendering(msgspec.Struct, frozen=True, kw_only=True):
     code: CodeParts
     storage: Storage
     image: str
+    git_image: str
     queue: str | None
     secret: str | None
     labels: Mapping[str, str]

@@ -118,10 +118,12 @@ def init_containers(job: Rendering, *, gang: bool) -> list[dict[str, Any]]:
     small = amounts(100, 64 << 20, limit_memory=False)
     found: list[dict[str, Any]] = []
 
-    def container(name: str, verb: str, env: environment.Variables, mounts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    def container(
+        name: str, verb: str, env: environment.Variables, mounts: Sequence[dict[str, Any]] = (), image: str = job.image
+    ) -> dict[str, Any]:
         return {
             "name": name,
-            "image": job.image,
+            "image": image,
             "command": environment.arguments(job, verb),
             "env": env,
             "resources": small,
@@ -130,7 +132,8 @@ def init_containers(job: Rendering, *, gang: bool) -> list[dict[str, Any]]:
         }
 
     if job.code.brings:
-        found.append(container(CODE_CONTAINER, "unpack", environment.for_unpacking(job), mounts=code_volume_mounts(job)))
+        image = job.git_image if job.code.git is not None else job.image
+        found.append(container(CODE_CONTAINER, "unpack", environment.for_unpacking(job), mounts=code_volume_mounts(job), image=image))
     if gang:
         wait = {
             "GPUCTL_POD_PEERS": environment.peers(job),

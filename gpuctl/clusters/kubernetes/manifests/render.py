@@ -23,6 +23,10 @@ RAY_IMAGE = "rayproject/ray:2.52.0-py312-cu128"
 ``GPU_PLATFORM`` in ci/ray_ci/docker_container.py of ray-project/ray)."""
 PLAIN_IMAGE = "python:3.12-slim-bookworm"
 """What jobs run in that name no image, where the profile names none either: tags that are published, and pinned."""
+GIT_IMAGE = "buildpack-deps:bookworm-scm"
+"""What fetches the code of a job with ``--git`` whose image is one of ``WITHOUT_GIT``: an official image with git and ssh."""
+WITHOUT_GIT = (PYTORCH_IMAGE, PLAIN_IMAGE)
+"""Ray's has git (docker/base-deps of ray-project/ray); PyTorch's has it only while it is built (Dockerfile of pytorch/pytorch)."""
 
 LARGEST_SECRET = 900 << 10
 
@@ -82,6 +86,7 @@ def render(
     notes = metadata.annotations(who, submission, engine=engine, placement=placement, code=packed.digest if code is not None else None)
     if packed.volume is not None and packed.archive_digest is not None:
         notes[names.CODE_ARCHIVE] = names.code_archive(packed.archive_digest)
+    image = spec.image or settings.image or default_image(spec)
     queue = queue_of(spec, name, cluster, settings)
     own_labels = labels
     if queue is not None and not spec.hold:
@@ -97,7 +102,8 @@ def render(
         settings=settings,
         code=packed,
         storage=storage(spec),
-        image=spec.image or settings.image or default_image(spec),
+        image=image,
+        git_image=settings.git_image or (GIT_IMAGE if image in WITHOUT_GIT else image),
         queue=queue,
         secret=object_name if _needs_secret(spec, engine) else None,
         labels=labels,

@@ -75,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         pod: the content of ``pod: FILE``, a strategic merge patch of every pod template.
         gpu_map: GPU types by node label (``pool=big`` is ``H100``), for nodes without a product label.
         priority_classes: PriorityClasses by gpuctl priority; a job gets that of the highest priority not above its own.
+        git_image: what fetches repositories; None: the job's image, or ``GIT_IMAGE`` for a default that has no git.
         ttl_seconds: how long an ended job stays.
         gang_seconds: how long a started pod waits for its peers.
         head_cpu_millis, head_memory: what a Ray head without GPUs asks for.
@@ -87,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gpu_map: Mapping[str, str] = {}
     priority_classes: Mapping[int, str] = {}
     service_account: str | None = None
+    git_image: str | None = None
     pull_secret: str | None = None
     ttl_seconds: int = 7 * 86400
     gang_seconds: int = 1800
