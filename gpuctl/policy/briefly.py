@@ -44,8 +44,7 @@ def _sentence(job: QueueJob, nodes: Sequence[NodeState], typed: Sequence[NodeSta
         broken = code == "fragmented" or 0 < largest < job.gpus
         return f"{free} of {there} {kind} free" + (f", but in pieces of {largest}" if broken else "")
     if code == "capacity":
-        head = " with the head of its Ray" if footprint.has_head(job) else ""
-        return f"{free} of {there} {kind} free, but not the CPU or memory for {shape(job)}{head}"
+        return f"{free} of {there} {kind} free, but not the CPU or memory for {shape(job)}{_head(job)}"
     if code == "not-ready":
         sick = [node for node in typed if not node.ready]
         first = f": {sick[0].why}" if sick and sick[0].why else ""
@@ -63,7 +62,11 @@ def _never(job: QueueJob, typed: Sequence[NodeState], kind: str, there: int) -> 
         return f"has {there} {kind} in all"
     if job.gpus > largest:
         return f"at most {largest} {kind} on one node"
-    return f"no {plural(job.pods, 'node')} as large as {shape(job)} asks"
+    return f"no {plural(job.pods, 'node')} as large as {shape(job)}{_head(job)} asks"
+
+
+def _head(job: QueueJob) -> str:
+    return " with the head of its Ray" if footprint.has_head(job) else ""
 
 
 def _kind(job: QueueJob, nodes: Sequence[NodeState]) -> str:

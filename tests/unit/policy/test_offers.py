@@ -4,6 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuctl.model.place import Footprint
 from gpuctl.policy import offers, placement
 from gpuctl.policy.offers import Offer, Standing
 from gpuctl.policy.values import NodeState, QueueJob, Snapshot
@@ -82,3 +83,28 @@ def test_a_thousand_nodes_over_four_clusters_are_judged_within_reason() -> None:
         for tier in TIERS
     ]
     assert offers.judge(job(16, 8, gpu_type="H100"), offered)[0].standing is Standing.STARTS
+
+
+def test_a_place_says_that_the_head_of_a_ray_is_what_does_not_fit() -> None:
+    takes = Footprint(share=0.9, head_cpu_millis=2000, head_memory=8 << 30)
+
+    def reason(cores_free: int, **asked: Any) -> str | None:
+        node = NodeState(
+            cluster="a",
+            name="a-1",
+            tier="reserved",
+            gpu_type="H100",
+            gpus=8,
+            gpus_free=8,
+            cpu_millis=16000,
+            cpu_millis_free=cores_free * 1000,
+            memory=64 << 30,
+            memory_free=64 << 30,
+        )
+        offer = Offer(cluster="a", tier="reserved", order=0, nodes=(node,), footprint=takes)
+        (judged,) = offers.judge(job(1, 8, **asked), [offer])
+        return judged.reason.sentence if judged.reason is not None else None
+
+    assert reason(16) is None
+    assert reason(13) == "8 of 8 H100 free, but not the CPU or memory for 1x8 with the head of its Ray"
+    assert reason(16, cpu_millis=15000) == "no 1 node as large as 1x8 with the head of its Ray asks"
