@@ -1,5 +1,6 @@
 """What a gang takes of nodes besides devices: CPU and memory of each pod, and room for one more pod without devices, a Ray's head."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,14 +22,19 @@ def portion(footprint: Footprint, node: NodeState, gpus: int) -> tuple[int, int]
 
     The head's part is taken off first, so that it fits onto a node whose devices are all taken.
     """
-    count = total(node)
-    if not footprint.share or not count:
+    if not footprint.share:
         return 0, 0
-    cpu = memory = 0
-    if node.cpu_millis:
-        cpu = max(100, (int(node.cpu_millis * footprint.share) - footprint.head_cpu_millis) * gpus // count // 100 * 100)
-    if node.memory:
-        memory = max(64 << 20, (int(node.memory * footprint.share) - footprint.head_memory) * gpus // count >> 20 << 20)
+    head = footprint.head_cpu_millis, footprint.head_memory
+    return _portion(footprint.share, *head, node.cpu_millis or 0, node.memory or 0, total(node), gpus)
+
+
+@functools.lru_cache(maxsize=512)
+def _portion(share: float, head_cpu: int, head_memory: int, cores: int, size: int, count: int, gpus: int) -> tuple[int, int]:
+    """Nodes are alike; a thousand of them take the time of one."""
+    if not count:
+        return 0, 0
+    cpu = max(100, (int(cores * share) - head_cpu) * gpus // count // 100 * 100) if cores else 0
+    memory = max(64 << 20, (int(size * share) - head_memory) * gpus // count >> 20 << 20) if size else 0
     return cpu, memory
 
 
@@ -69,21 +75,25 @@ def seat(job: QueueJob, rooms: Sequence[Room], beside: Sequence[Room]) -> Seated
     if footprint is None or not has_head(job):
         return Seated(rooms)
     cpu, memory = footprint.head_cpu_millis, footprint.head_memory
-    best: tuple[tuple[int, bool, bool, str], Room, Room] | None = None
+    best: tuple[tuple[int, bool, bool, str], Room] | None = None
     usable = {id(room) for room in rooms}
     for room in beside:
         if not room.capacity(0, cpu, memory, (), 1):
             continue
-        left = room.copy()
-        left.remove((), 0, cpu, memory)
-        lost = capacity(job, room) - capacity(job, left) if id(room) in usable else 0
+        lost = capacity(job, room) - capacity(job, _less(room, cpu, memory)) if id(room) in usable else 0
         key = (lost, total(room.node) > 0, room.whole, room.node.name)
         if best is None or key < best[0]:
-            best = (key, room, left)
+            best = (key, room)
     if best is None:
         return None
-    _, chosen, left = best
-    return Seated([left if room is chosen else room for room in rooms], chosen.node.name)
+    chosen = best[1]
+    return Seated([_less(room, cpu, memory) if room is chosen else room for room in rooms], chosen.node.name)
+
+
+def _less(room: Room, cpu: int, memory: int) -> Room:
+    left = room.copy()
+    left.remove((), 0, cpu, memory)
+    return left
 
 
 def head_words(job: QueueJob) -> str:

@@ -151,11 +151,10 @@ def _idle(node: NodeState) -> NodeState:
 
 def _seated(job: QueueJob, rooms: Sequence[Room]) -> Seated | None:
     """The rooms that count for the pods, once the head has its place (on GPUs of any type); None when it finds none."""
-    return footprint.seat(
-        job,
-        [room for room in rooms if barred(job, room.node) is None],
-        [room for room in rooms if room.node.ready and not edges.barred(job, room.node)],
-    )
+    mine = [room for room in rooms if barred(job, room.node) is None]
+    if not footprint.has_head(job):
+        return Seated(mine)
+    return footprint.seat(job, mine, [room for room in rooms if room.node.ready and not edges.barred(job, room.node)])
 
 
 def _seated_alone(job: QueueJob, rooms: Sequence[Room], *, whole: bool) -> Seated | None:
