@@ -486,6 +486,52 @@ def _free_port() -> str:
         return str(server.getsockname()[1])
 
 
+KUBERAY = "KUBERAY_GEN_RAY_START_CMD"
+HEAD, WORKER = 1, 2
+
+
+@pytest.mark.parametrize("which", [HEAD, WORKER])
+def test_a_node_of_kuberays_becomes_one_although_its_setup_failed(which: int, pod: Pod) -> None:
+    spec = JobSpec(kind="ray", gpus=0, script="tune.py", setup="echo no such package; exit 4")
+    made = pod(spec, engine=Engine.RAYJOB, files={"tune.py": ""}, which=which, index=None, env={KUBERAY: "echo started"})
+    assert made.run() == (0, "no such package\ngpuctl: setup ended with 4\n")
+    assert (made.directory / "work/ray.log").read_text() == 'started --resources={"gpuctl-setup-ended-4": 1}\n'
+
+
+def test_what_ray_says_last_is_told_where_it_could_not_start(pod: Pod) -> None:
+    spec = JobSpec(kind="ray", gpus=0, script="tune.py")
+    start = "echo cannot bind; exit 3"
+    made = pod(spec, engine=Engine.RAYJOB, files={"tune.py": ""}, which=WORKER, index=None, env={KUBERAY: start})
+    assert made.run() == (3, "cannot bind\n")
+
+
+def test_the_end_reaches_the_program_of_kuberays_ray_before_ray(pod: Pod) -> None:
+    program = python(
+        "import os, signal, sys, time",
+        "def ended(*_):",
+        "    time.sleep(0.5)",
+        "    open('saved', 'w').write('after Ray' if os.path.exists('told') else 'before Ray')",
+        "    sys.exit(0)",
+        "signal.signal(signal.SIGTERM, ended)",
+        "open('ready', 'w').close()",
+        "time.sleep(60)",
+    )
+    ray = "trap 'echo > told; exit 0' TERM; /bin/sh $GPUCTL_POD_BASE/in/entry.sh program & wait"
+    spec = JobSpec(kind="ray", gpus=0, script="tune.py")
+    made = pod(spec, engine=Engine.RAYJOB, files={"tune.py": program}, which=HEAD, index=None, env={KUBERAY: ray})
+    first = made.start_first()
+    first.communicate(timeout=20)
+    running = made.start()
+    work = made.directory / "work/code"
+    ends = time.monotonic() + 30
+    while not (work / "ready").exists():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=30)
+    assert (work / "saved").read_text() == "before Ray"
+
+
 def test_the_program_is_posix() -> None:
     checker = shutil.which("shellcheck")
     if checker is None:
