@@ -34,6 +34,13 @@ class State(str, Enum):
         """Whether it holds devices now."""
         return self in {State.STARTING, State.RUNNING}
 
+    @property
+    def told(self) -> str:
+        """What a sentence says of the job: ``is running``, ``has failed``, ``was cancelled``."""
+        if self in {State.SUCCEEDED, State.FAILED}:
+            return f"has {self.value}"
+        return f"was {self.value}" if self.final else f"is {self.value}"
+
 
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.CUT, State.LOST})
 

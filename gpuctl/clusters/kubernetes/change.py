@@ -170,7 +170,7 @@ def update(around: Surroundings, found: Found, change: JobChange) -> str:
     subject = gather.whole(around, found.root, with_events=False)
     job = translate.job(subject, around.place, whole=True)
     if job.final:
-        raise ConflictError(f"cannot update {name}: it ended {job.state.value}", code="job-ended", hint=f"gpuctl rerun {name}")
+        raise ConflictError(f"cannot update {name}: it {job.state.told}", code="job-ended", hint=f"gpuctl rerun {name}")
     if found.tasks is not None:
         raise NotKeptHere(f"cannot change single tasks of {name} on {around.name}", hint=f"gpuctl update {name} ...")
     done = []
@@ -205,7 +205,7 @@ def _check_shorter(around: Surroundings, subject: Subject, job: Job, seconds: in
             cause=f"it is {duration.canonical(limit)}, asked for {duration.canonical(seconds)}",
         )
     if job.state is not State.RUNNING or job.spec.array is not None:
-        why = "tasks of an array start at different times" if job.spec.array is not None else f"it is {job.state.value}"
+        why = "tasks of an array start at different times" if job.spec.array is not None else f"it {job.state.told}"
         raise ConflictError(
             f"cannot change the time limit of {job.name}: {why}", code="not-running", hint=f"gpuctl cancel {job.name}    and submit again"
         )
@@ -232,7 +232,7 @@ def _hold(around: Surroundings, subject: Subject, job: Job, hold: bool) -> str:
         return "held already" if hold else "not held"
     if job.state is State.RUNNING or any(seen.started_at is not None for seen in translate.parts(subject).pods):
         raise ConflictError(
-            f"cannot {'hold' if hold else 'release'} {job.name}: it is {job.state.value}",
+            f"cannot {'hold' if hold else 'release'} {job.name}: it {job.state.told}",
             code="already-started",
             hint=f"gpuctl cancel {job.name}",
         )

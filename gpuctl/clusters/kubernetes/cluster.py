@@ -288,7 +288,7 @@ class KubernetesCluster:
         pods = targets.running(translate.parts(subject), namespace=self._around.namespace, task=task)
         if not pods:
             hint = f"gpuctl logs {job.name}" if job.final else f"gpuctl why {job.name}"
-            raise ConflictError(f"cannot {what} {job.name}: it is {job.state.value}", code="not-running", hint=hint)
+            raise ConflictError(f"cannot {what} {job.name}: it {job.state.told}", code="not-running", hint=hint)
         return job, pods
 
     def exec(self, ref: str, target: ExecTarget, argv: Sequence[str], *, tty: bool) -> int:

@@ -89,14 +89,14 @@ def update(database: Database, found: Found, change: JobChange) -> str:
         state = jobs.state(connection, found.job_id)
         assert state is not None
         if state.final:
-            raise ConflictError(f"cannot update {name}: it ended {state.value}", code="job-ended", hint=f"gpuctl rerun {name}")
+            raise ConflictError(f"cannot update {name}: it {state.told}", code="job-ended", hint=f"gpuctl rerun {name}")
         spec = jobs.spec(connection, found.job_id)
         launch = launches.last(connection, found.job_id)
         living = launch if launch is not None and launch.open else None
         if change.hold is not None:
             if living is not None:
                 raise ConflictError(
-                    f"cannot {'hold' if change.hold else 'release'} {name}: it is {state.value}",
+                    f"cannot {'hold' if change.hold else 'release'} {name}: it {state.told}",
                     code="already-started",
                     hint=f"gpuctl cancel {name}",
                 )

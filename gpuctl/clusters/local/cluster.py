@@ -371,7 +371,7 @@ class LocalCluster:
             launch = launches.last(connection, found.job_id)
         if launch is None or not launch.open:
             hint = f"gpuctl logs {job.name}" if job.final else f"gpuctl why {job.name}"
-            raise ConflictError(f"cannot {what} {job.name}: it is {job.state.value}", code="not-running", hint=hint)
+            raise ConflictError(f"cannot {what} {job.name}: it {job.state.told}", code="not-running", hint=hint)
         return job, launch
 
     def exec(self, ref: str, target: ExecTarget, argv: Sequence[str], *, tty: bool) -> int:
