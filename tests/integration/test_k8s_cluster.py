@@ -196,7 +196,8 @@ def test_a_quota_that_is_full_is_told_in_numbers(lab: Lab) -> None:
     while (reason := lab.cluster.explain(job.name).reason).code != "quota":
         assert time.monotonic() < ends, reason
         time.sleep(0.2)
-    assert "asks requests.nvidia.com/gpu=8" in reason.sentence
+    assert reason.sentence == "quota gpus: 0 of 4 GPUs used, 8 asked for"
+    assert [each.reason for each in lab.cluster.jobs(JobQuery(name=job.name)).items] == [reason]
     (row,) = lab.cluster.quota().items
     assert (row.name, row.nominal, row.used) == ("gpus", 4, 0)
 

@@ -204,7 +204,7 @@ class KubernetesCluster:
         return found
 
     def _shown(self, found: Found) -> Job:
-        subject = gather.whole(self._around, found.root, with_events=False)
+        (subject,) = gather.refused(self._around, [gather.whole(self._around, found.root, with_events=False)])
         job = listing.with_reason(translate.job(subject, self._around.place, whole=True), subject, self._around, now=clock.now())
         if not job.final:
             from gpuctl.clusters.kubernetes import windowed

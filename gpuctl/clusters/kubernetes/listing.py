@@ -50,7 +50,7 @@ def jobs(around: Surroundings, query: JobQuery) -> Listing[Job]:
     wanted = failed if len(failed) <= MOST_EXPLAINED else []
     if windows is not None:  # on which nodes a job runs, only its pods know
         wanted = wanted + [root.metadata.label(names.JOB_ID) for root, job in likely if job.state.active]
-    subjects = gather.subjects(around, [root for root, _ in likely], explain=wanted)
+    subjects = gather.refused(around, gather.subjects(around, [root for root, _ in likely], explain=wanted))
     made = []
     for subject in subjects:
         job = with_reason(translate.job(subject, place, whole=False), subject, around, now=now)

@@ -36,7 +36,7 @@ IN_NAMESPACE: tuple[Need, ...] = (
     Need(("create", "get", "patch", "delete"), resources.SECRETS),
     Need(("create", "get", "delete"), resources.SERVICES),
     Need(("get", "list"), _METRICS, optional="`top` asks the pods themselves"),
-    Need(READ, resources.EVENTS, optional="`why` knows less"),
+    Need(READ, resources.EVENTS, optional="`why` and `jobs` know less"),
     Need(WRITE, resources.VOLUME_CLAIMS, optional="no volumes"),
     Need(("get", "list"), resources.RESOURCE_QUOTAS, optional="`quota` knows less"),
     Need(("get", "list"), resources.LOCAL_QUEUES, optional="queues have to be named"),

@@ -51,22 +51,22 @@ code                      data                                    seen when
 ``volume-unbound``        volume, class                           a volume is not bound; text: the event
 ``admission-refused``     by                                      an admission webhook or policy refused its objects; text: why
 ``operator-missing``      kind, operator                          nothing acts on its objects
-``queued``                ahead, needs, total, free               in line; this and the next ones: text is the sentence if there is one
-``claimed``               ahead, needs, total, free               behind older jobs of other users
-``dependency``            ahead, needs, total, free               another job has not ended
-``held``                  ahead, needs, total, free               on hold
-``backoff``               ahead, needs, total, free               between two attempts
-``capacity``              ahead, needs, total, free               not enough devices
-``fragmented``            ahead, needs, total, free               enough devices, in pieces
-``never-fits``            ahead, needs, total, free               asks for more than there is
-``no-such-gpu``           ahead, needs, total, free               no such type
-``device-busy``           ahead, needs, total, free               held by foreign processes
-``not-ready``             ahead, needs, total, free               nodes are not ready
-``unreachable``           ahead, needs, total, free               every cluster it may use is unreachable
-``quota``                 ahead, needs, total, free               the team's quota is in use
-``window``                ahead, needs, total, free               the nodes belong to another team now
-``volume-home``           ahead, needs, total, free               its volumes live elsewhere
-``budget``                ahead, needs, total, free               would cost more than it may
+``queued``                ahead, needs, total, free, told         in line; this and the next ones: told, else text, is the sentence
+``claimed``               ahead, needs, total, free, told         behind older jobs of other users
+``dependency``            ahead, needs, total, free, told         another job has not ended
+``held``                  ahead, needs, total, free, told         on hold
+``backoff``               ahead, needs, total, free, told         between two attempts
+``capacity``              ahead, needs, total, free, told         not enough devices
+``fragmented``            ahead, needs, total, free, told         enough devices, in pieces
+``never-fits``            ahead, needs, total, free, told         asks for more than there is
+``no-such-gpu``           ahead, needs, total, free, told         no such type
+``device-busy``           ahead, needs, total, free, told         held by foreign processes
+``not-ready``             ahead, needs, total, free, told         nodes are not ready
+``unreachable``           ahead, needs, total, free, told         every cluster it may use is unreachable
+``quota``                 ahead, needs, total, free, told         the team's quota is in use
+``window``                ahead, needs, total, free, told         the nodes belong to another team now
+``volume-home``           ahead, needs, total, free, told         its volumes live elsewhere
+``budget``                ahead, needs, total, free, told         would cost more than it may
 ``taints``                taints, nodes                           nodes are closed by taints; text: the scheduler's message
 ========================  ======================================  ====================================================================
 """

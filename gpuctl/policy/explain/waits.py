@@ -9,19 +9,22 @@ BEFORE_OR_FAILED = PENDING | {State.FAILED}
 
 
 def _line(code: str, default: str, what: What, advice: str | None, command: str | None) -> Rule:
-    """A reason of the queue or of a scheduler: its sentence is the one it was given, with the numbers appended that are known."""
+    """A reason of the queue or of a scheduler: its sentence is the one it was given, with the numbers appended that are known.
+
+    Where the fact's own words are no sentence for people, ``told`` is one.
+    """
 
     def judge(case: Case, evidence: Evidence) -> Reason:
-        sentence = clipped(evidence.text, 240) or default.format(name=case.name)
+        sentence = clipped(evidence.data.get("told") or evidence.text, 240) or default.format(name=case.name)
         needs, free, total, ahead = (evidence.data.get(key) for key in ("needs", "free", "total", "ahead"))
-        if not evidence.text:
+        if not evidence.text and "told" not in evidence.data:
             sentence += f" behind {ahead} jobs" if ahead else ""
             sentence += f", needs {needs}" + (f" of {total}" if total else "") if needs else ""
             sentence += f", {free} free" if free else ""
         return Reason(code=code, sentence=sentence, what=what, advice=advice, command=command and command.format(name=case.name))
 
     trust = Trust.SCHEDULER if code in _SCHEDULERS else Trust.QUEUE
-    return Rule(code, trust, PENDING, judge, ("ahead", "needs", "total", "free"))
+    return Rule(code, trust, PENDING, judge, ("ahead", "needs", "total", "free", "told"))
 
 
 _SCHEDULERS = frozenset({"capacity", "fragmented", "no-such-gpu", "never-fits", "taints", "device-busy", "not-ready"})

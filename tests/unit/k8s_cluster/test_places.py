@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from gpuctl.base.errors import ConflictError, InvalidInput, NotFoundError, NotKeptHere
-from gpuctl.clusters.kubernetes import amounts, inventory, rbac
+from gpuctl.clusters.kubernetes import amounts, inventory, names, rbac
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster, build
 from gpuctl.model.ask import JobChange, JobQuery, Submission
 from gpuctl.model.job import State
@@ -293,6 +293,55 @@ def test_a_listing_reads_no_pods_where_objects_suffice(api: FakeApi, cluster: Ku
     assert len(cluster.jobs(JobQuery()).items) == 3
     assert not any("/pods" in path for _, path in api.requests)
     assert len(api.requests) == 1
+
+
+def test_a_listing_tells_why_nobody_makes_the_pods(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
+    refused, fine, held = (cluster.launch(submission(hold=hold)).job.name for hold in (False, False, True))
+    root = next(each for each in api.all("/apis/batch/v1/jobs") if each["metadata"]["labels"][names.JOB] == refused)
+    api.put(
+        "/api/v1/events",
+        {
+            "metadata": {"name": "said"},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": "Error creating: exceeded quota: team-a, requested: pods=1, used: pods=9, limited: pods=9",
+            "involvedObject": {"kind": "Job", "uid": root["metadata"]["uid"]},
+        },
+        namespace="ml",
+    )
+    api.requests.clear()
+    found = {job.name: job.reason for job in cluster.jobs(JobQuery()).items}
+    assert sum("/events" in path for _, path in api.requests) == 1
+    codes = {name: reason.code for name, reason in found.items() if reason is not None}
+    assert codes == {refused: "quota", fine: "queued", held: "held"}
+    assert found[refused] == cluster.explain(refused).reason == cluster.job(refused).reason
+    api.remove("/api/v1/events", ("ml", "said"))
+    assert {job.name: job.reason and job.reason.code for job in cluster.jobs(JobQuery()).items}[refused] == "queued"
+
+
+def test_a_listing_knows_whose_an_operators_objects_are(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
+    api.groups = {**api.groups, ("jobset.x-k8s.io", "v1alpha2"): ENGINES["jobset.x-k8s.io", "v1alpha2"]}
+    refused, other = (cluster.launch(submission(nodes=2, retries=1)).job.name for _ in range(2))
+    api.put(
+        "/api/v1/events",
+        {
+            "metadata": {"name": "said"},
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": 'Error creating: pods "x" is forbidden: no account of that name',
+            "involvedObject": {"kind": "Job", "name": f"{api.all('/apis/jobset.x-k8s.io/v1alpha2/jobsets')[0]['metadata']['name']}-node-0"},
+        },
+        namespace="ml",
+    )
+    codes = {job.name: job.reason and job.reason.code for job in cluster.jobs(JobQuery()).items}
+    assert codes == {refused: "admission-refused", other: "queued"}
+
+    def trouble(method: str, path: str) -> None:
+        if "/events" in path:
+            raise Refusal(403, "Forbidden", "events is forbidden")
+
+    api.trouble = trouble
+    assert {job.reason and job.reason.code for job in cluster.jobs(JobQuery()).items} == {"queued"}
 
 
 def test_growth_needs_no_template(cluster_of: Callable[..., KubernetesCluster]) -> None:

@@ -129,7 +129,7 @@ def test_a_setup_that_failed_somewhere_is_named() -> None:
         (
             "FailedToCreateWorkerPod",
             'Failed to create worker Pod for the cluster default/tune-g52n-4fwlc, pods "x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1',  # noqa: E501
-            ("quota", "quota few is full: asks pods=1, in use pods=1 of pods=1"),
+            ("quota", "exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1"),
         ),
         (
             "FailedToCreateWorkerPod",

@@ -130,8 +130,28 @@ def test_a_quota_is_told_in_numbers() -> None:
     message = (
         "exceeded quota: gpus, requested: requests.nvidia.com/gpu=8, used: requests.nvidia.com/gpu=20, limited: requests.nvidia.com/gpu=24"
     )
+    (found,) = translate_events.evidence([event("FailedCreate", f"Error creating: {message}")])
+    assert found.data == {"told": "quota gpus: 20 of 24 GPUs used, 8 asked for", "needs": "8", "total": "24"}
+    assert found.text == message
+
+
+@pytest.mark.parametrize(
+    ("asked", "used", "limit", "told"),
+    [
+        ("requests.amd.com/gpu=1", "requests.amd.com/gpu=1", "requests.amd.com/gpu=1", "1 of 1 GPU used, 1 asked for"),
+        (
+            "pods=1,requests.cpu=64,requests.nvidia.com/gpu=8",
+            "pods=3,requests.cpu=1500m,requests.nvidia.com/gpu=0",
+            "pods=3,requests.cpu=16,requests.nvidia.com/gpu=4",
+            "0 of 4 GPUs used, 8 asked for; 3 of 3 pods used, 1 asked for; 1500m of 16 CPUs used, 64 asked for",
+        ),
+        ("limits.memory=64Gi", "limits.memory=0", "limits.memory=32Gi", "0 of 32Gi limits.memory used, 64Gi asked for"),
+    ],
+)
+def test_a_quota_is_told_in_what_it_counts(asked: str, used: str, limit: str, told: str) -> None:
+    message = f"Error creating: exceeded quota: team-a, requested: {asked}, used: {used}, limited: {limit}"
     (found,) = translate_events.evidence([event("FailedCreate", message)])
-    assert found.data == {"needs": "8", "total": "24"}
+    assert found.data["told"] == f"quota team-a: {told}"
 
 
 def test_normal_events_are_no_evidence() -> None:

@@ -1,5 +1,6 @@
 """The calls that read jobs: one list per kind of object, pods only of those jobs whose own object leaves something open."""
 
+import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.kubernetes import names, record
 from gpuctl.clusters.kubernetes.observe import translate_queue
 from gpuctl.clusters.kubernetes.observe.objects import Root
-from gpuctl.clusters.kubernetes.observe.translate import Subject, needs_pods
+from gpuctl.clusters.kubernetes.observe.translate import Subject, lacks_pods, needs_pods
 from gpuctl.clusters.kubernetes.observe.translate_queue import Position
 from gpuctl.clusters.kubernetes.surroundings import KINDS, VISIBILITY, Surroundings, chunks, together
 from gpuctl.kube.errors import Forbidden, NotFound
@@ -23,6 +24,8 @@ from gpuctl.kube.resources import EVENTS, JOBS, PODS, Resource
 MOST_IN_SELECTOR = 40
 """Jobs named in one label selector; more than that, and all of gpuctl's pods are read."""
 MOST_PODS_WITH_EVENTS = 8
+_MADE = frozenset({"Job", "JobSet", "RayCluster"})
+"""What operators make of a job's object, and cannot make pods for."""
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?\Z")
 
 
@@ -195,6 +198,42 @@ def subjects(around: Surroundings, found: Sequence[Root], *, explain: Sequence[s
         workload = queue.get(root.metadata.uid)
         made.append(Subject(root=root, pods=tuple(own) if own is not None else None, workload=workload, kueue_answers=kueue_answers))
     return tuple(made)
+
+
+def refused(around: Surroundings, found: Sequence[Subject]) -> tuple[Subject, ...]:
+    """The same jobs; those that wait for pods which are not there with what was said about that.
+
+    That a quota is full or a policy refuses pods stands in events and nowhere else. They are asked for once for all of these jobs, and
+    only where there is such a job; where they cannot be read, the jobs stay as they are.
+    """
+    short = {subject.root.metadata.uid: subject.root for subject in found if lacks_pods(subject)}
+    if not short:
+        return tuple(found)
+    selector = "type=Warning,involvedObject.kind!=Pod"
+    about: dict[str, list[Event]] = {}
+    try:
+        for event in around.api.list(EVENTS.path(around.namespace), Event, params={"fieldSelector": selector}):
+            root = short.get(event.about.uid) or _made_for(event, short.values())
+            if root is not None:
+                about.setdefault(root.metadata.uid, []).append(event)
+    except GpuctlError:
+        return tuple(found)
+    return tuple(
+        dataclasses.replace(subject, events=tuple(about[uid])) if (uid := subject.root.metadata.uid) in about else subject
+        for subject in found
+    )
+
+
+def _made_for(event: Event, roots: Iterable[Root]) -> Root | None:
+    """The job whose operator made what the event is about: that is called as the job's object is, with something after it."""
+    named, there = event.about.name, ""
+    chosen = None
+    for root in roots:
+        name = root.metadata.name
+        made = named == root.status.ray_cluster_name or named == name or named.startswith(f"{name}-")
+        if made and root.kind != "Job" and event.about.kind in _MADE and len(name) > len(there):
+            chosen, there = root, name
+    return chosen
 
 
 def whole(around: Surroundings, root: Root, *, with_events: bool) -> Subject:

@@ -123,6 +123,16 @@ def needs_pods(root: Root) -> bool:
     return not translate_root.standing(root, spec).sure
 
 
+def lacks_pods(subject: Subject) -> bool:
+    """Whether it waits for pods that nobody has made yet, though nothing keeps it from starting; False where its pods were not read."""
+    if subject.pods is None:
+        return False
+    read = parts(subject)
+    if read.state.final or read.state is State.RUNNING or read.standing.suspended:
+        return False
+    return len(read.current) < (1 if read.spec.array is not None else read.spec.nodes)
+
+
 def _state(subject: Subject, spec: JobSpec, standing: Standing, pods: Sequence[Seen]) -> State:
     cancelled = subject.root.metadata.annotation(records.CANCELLED_BY) != ""
     if standing.state.final:

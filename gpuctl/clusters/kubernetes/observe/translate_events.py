@@ -14,6 +14,8 @@ _UNREACHABLE = re.compile(r'failed calling webhook "(?P<by>[^"]+)": (?P<why>.*)\
 _FORBIDDEN = re.compile(r"is forbidden: (?P<why>.*)\Z", re.DOTALL)
 _INVALID = re.compile(r"is invalid: (?P<why>.*)\Z", re.DOTALL)
 _MISSING_ACCOUNT = re.compile(r"error looking up service account (?P<why>.*)\Z", re.DOTALL)
+_UNITS = {"cpu": "CPUs", "memory": "memory", "pods": "pods", "count/pods": "pods", "count/jobs.batch": "jobs"}
+"""What quotas count, as a person says it; of anything else the name in the quota stays."""
 _CREATING = frozenset(
     {
         "FailedCreate",
@@ -50,8 +52,11 @@ def _read(event: Event) -> Iterator[Evidence]:
         return  # an operator that looked at an old state of things and tries again
     quota = _QUOTA.search(message)
     if quota:
-        text = f"quota {quota['name']} is full: asks {quota['asked']}, in use {quota['used']} of {quota['limit']}"
-        yield seen("quota", text, needs=_amount(quota["asked"]), total=_amount(quota["limit"]))
+        asked, used, limit = _amounts(quota["asked"]), _amounts(quota["used"]), _amounts(quota["limit"])
+        short = sorted(asked.keys() & used.keys() & limit.keys(), key=lambda name: (not _counts_gpus(name), name))
+        told = {"told": f"quota {quota['name']}: {'; '.join(_share(name, asked, used, limit) for name in short)}"} if short else {}
+        numbers = {"needs": asked[short[0]], "total": limit[short[0]]} if len(short) == 1 else {}
+        yield seen("quota", quota[0], **told, **numbers)
         return
     for pattern, by in ((_WEBHOOK, None), (_POLICY, None), (_SECURITY, "Pod Security")):
         match = pattern.search(message)
@@ -71,9 +76,21 @@ def _read(event: Event) -> Iterator[Evidence]:
     yield seen("note", f"{event.reason}: {message}")
 
 
-def _amount(text: str) -> str:
-    """``8`` of ``requests.nvidia.com/gpu=8``; the text itself when it tells several."""
-    return text.rpartition("=")[2] if text.count("=") == 1 else text
+def _amounts(text: str) -> dict[str, str]:
+    """What a quota says of each resource: ``requests.nvidia.com/gpu=8,pods=1``."""
+    return {name.strip(): amount.strip() for name, equals, amount in (part.partition("=") for part in text.split(",")) if equals}
+
+
+def _counts_gpus(name: str) -> bool:
+    return name.endswith("/gpu")
+
+
+def _share(name: str, asked: dict[str, str], used: dict[str, str], limit: dict[str, str]) -> str:
+    """``4 of 4 GPUs used, 8 asked for``."""
+    of = _UNITS.get(name.removeprefix("requests."), name)
+    if _counts_gpus(name):
+        of = "GPU" if limit[name] == "1" else "GPUs"
+    return f"{used[name]} of {limit[name]} {of} used, {asked[name]} asked for"
 
 
 def _when(event: Event) -> float:
