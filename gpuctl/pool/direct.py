@@ -1,5 +1,6 @@
 """DirectPool: the Pool port over the clusters of a profile, with nothing resident in between."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -150,9 +151,14 @@ class DirectPool:
         """Yield each job once it is final, over all clusters in the order in which they end."""
         from gpuctl.pool import waiting
 
-        ended = waiting.wait(self.members, refs, user=self._user, stop=stop, timeout=timeout)
+        gone: list[Job] = []
+        try:
+            ended = waiting.wait(self.members, refs, user=self._user, stop=stop, timeout=timeout)
+        except NotFoundError as error:
+            gone, left = self._gone(refs, error)
+            ended = waiting.wait(self.members, left, user=self._user, stop=stop, timeout=timeout) if left else ()
         record = self._record
-        return ended if record is None else _watched(ended, record)
+        return ended if record is None else itertools.chain(gone, _watched(ended, record))
 
     # Streams
 
@@ -160,8 +166,14 @@ class DirectPool:
         """Rendered lines of all selected ranks, merged by time."""
         from gpuctl.pool import following
 
-        cluster, name = self._find(ref)
-        return following.stream(cluster, name, query, stop=stop)
+        try:
+            cluster, name = self._find(ref)
+            return following.stream(cluster, name, query, stop=stop)
+        except NotFoundError as error:
+            job = self._forgotten(ref, error)
+        from gpuctl.pool import remembering
+
+        raise remembering.log_gone(job)
 
     def exec(self, ref: str | None, target: ExecTarget, argv: Sequence[str], *, tty: bool) -> int:
         """Run a program inside; its exit status."""
@@ -280,6 +292,25 @@ class DirectPool:
         from gpuctl.pool import remembering
 
         return remembering.forgotten(self.members, ref, self._record, error)
+
+    def _gone(self, refs: Sequence[str | None], error: NotFoundError) -> tuple[list[Job], list[str | None]]:
+        """The jobs among ``refs`` that only my own record knows, and the references that clusters know; ``error`` where there are none."""
+        gone: dict[str, Job] = {}
+        left: list[str | None] = []
+        for ref in refs:
+            try:
+                located = resolve.locate(self.members, ref, user=self._user)
+                if located.job is None:
+                    located.member.cluster.job(located.ref)
+                left.append(ref)
+            except NotFoundError as missing:
+                job = self._forgotten(ref, missing)
+                if not job.final:  # on a cluster that the profile does not name any more
+                    raise missing from None
+                gone[job.id] = job
+        if not gone:
+            raise error
+        return list(gone.values()), left
 
     def _find(self, ref: str | None, *, sure: bool = False) -> tuple[Cluster, str]:
         located = resolve.locate(self.members, ref, user=self._user, sure=sure)

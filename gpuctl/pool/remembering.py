@@ -124,6 +124,17 @@ def forgotten(members: Members, ref: str | None, record: Record, error: NotFound
     return lost(found[0], {}, members)
 
 
+def log_gone(job: Job) -> NotFoundError:
+    """What to say to somebody who asks for the log of a job that only the record knows."""
+    kept = job.spec.logs_to
+    volume, _, directory = (kept or "").partition(":")
+    return NotFoundError(
+        f"nothing is left of the log of job/{job.name}: {job.cluster or 'its cluster'} does not know the job any more",
+        code="log-gone",
+        hint=f"gpuctl volumes files {volume} {directory.strip('/')}".rstrip() if kept else f"gpuctl rerun {job.name} --logs-to VOLUME",
+    )
+
+
 def lost(job: Job, incomplete: Mapping[str, str], members: Members) -> Job:
     """A job as it was last seen. One that had not ended and that its cluster, which answers, does not know any more, is lost."""
     known = {member.name for member in members.all}

@@ -302,8 +302,10 @@ class FakeCluster:
 
     def wait(self, refs: Sequence[str], *, stop: Stop, timeout: float | None) -> Iterable[Job]:
         self._gate("wait")
+        return self._ending([self._found(ref).id for ref in refs], stop=stop, timeout=timeout)
+
+    def _ending(self, waiting: list[str], *, stop: Stop, timeout: float | None) -> Iterator[Job]:
         ends = None if timeout is None else time.monotonic() + timeout
-        waiting = [self._found(ref).id for ref in refs]
         while waiting and not stop.is_set():
             for job_id in [job_id for job_id in waiting if self.jobs_by_id[job_id].final]:
                 waiting.remove(job_id)

@@ -56,8 +56,9 @@ def run(
     """Print what a job's ranks wrote, merged by time.
 
     The exit code says whether the log could be read, not how the job ended:
-    0 also for a job that failed (then stderr says so), 3 for no such job, 7 when
-    its cluster cannot be reached. gpuctl wait --exit-status gives the job's code.
+    0 also for a job that failed (then stderr says so), 3 for no such job, or when
+    its cluster has forgotten it and its log with it, 7 when the cluster cannot be
+    reached. gpuctl wait --exit-status gives the job's code.
     """
     query = LogQuery(
         ranks=asking.ranks(rank),

@@ -10,8 +10,10 @@ import pytest
 
 from gpuctl.base import clock
 from gpuctl.base.errors import NotFoundError, UnavailableError
-from gpuctl.model.ask import JobQuery
+from gpuctl.cli import outcome
+from gpuctl.model.ask import JobQuery, LogQuery
 from gpuctl.model.job import State
+from gpuctl.pool import remembering
 from gpuctl.pool.direct import DirectPool
 from gpuctl.pool.record import Record
 from tests.fakes.cluster import FakeCluster
@@ -91,6 +93,43 @@ def test_a_job_that_vanished_is_listed_as_lost_for_a_day(pool: DirectPool, clust
     monkeypatch.setattr(clock, "now", lambda: later)
     assert [job.name for job in pool.jobs(recent).items] == [there.name]
     assert {job.state for job in pool.history(JobQuery(name="gone*")).items} == {State.LOST}
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_wait_ends_for_a_job_that_vanished(cluster: FakeCluster, tmp_path: Path, several: bool) -> None:
+    others = [stateless("res-b")] if several else []
+    pool = fake_pool(cluster, *others, record_at=tmp_path / "record")
+    gone, there = (pool.submit(submission(name, cluster="res-a")).job for name in ("gone", "there"))
+    del cluster.jobs_by_id[gone.id]
+    ended = iter(pool.wait([there.name, gone.name, gone.id], stop=threading.Event(), timeout=20))
+    first = next(ended)
+    assert (first.name, first.state, outcome.code_of(first)) == (gone.name, State.LOST, 125)
+    cluster.start(there.name)
+    cluster.finish(there.name)
+    assert [(job.name, job.state) for job in ended] == [(there.name, State.SUCCEEDED)]
+    assert [job.state for job in pool.wait([gone.name], stop=threading.Event(), timeout=0)] == [State.LOST]
+    assert {job.name for job in pool.jobs(JobQuery(recent_seconds=86400)).items} == {there.name, gone.name}  # still listed
+    for refs in (["nobody"], [gone.name, "nobody"]):
+        with pytest.raises(NotFoundError) as caught:
+            list(pool.wait(refs, stop=threading.Event(), timeout=0))
+        assert caught.value.code == "job-not-found"
+
+
+def test_of_a_job_that_vanished_no_log_is_left(pool: DirectPool, cluster: FakeCluster) -> None:
+    plain = pool.submit(submission("plain", cluster="res-a")).job
+    kept = pool.submit(submission("kept", cluster="res-a")).job
+    found = pool.submit(submission("there", cluster="res-a")).job
+    del cluster.jobs_by_id[plain.id]
+    with pytest.raises(NotFoundError) as caught:
+        pool.logs(plain.name, LogQuery(), stop=threading.Event())
+    assert (caught.value.code, caught.value.hint) == ("log-gone", f"gpuctl rerun {plain.name} --logs-to VOLUME")
+    assert caught.value.message == f"nothing is left of the log of job/{plain.name}: res-a does not know the job any more"
+    assert list(pool.logs(found.name, LogQuery(), stop=threading.Event())) == []
+    with pytest.raises(NotFoundError) as caught:
+        pool.logs("nobody", LogQuery(), stop=threading.Event())
+    assert caught.value.code == "job-not-found"
+    on_volume = msgspec.structs.replace(kept, spec=msgspec.structs.replace(kept.spec, logs_to="data:/logs/"))
+    assert remembering.log_gone(on_volume).hint == "gpuctl volumes files data logs"
 
 
 def test_a_job_on_a_cluster_that_is_away_has_not_vanished(pool: DirectPool, cluster: FakeCluster) -> None:
