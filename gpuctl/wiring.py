@@ -94,17 +94,27 @@ def check_clusters(entries: "Sequence[ClusterEntry]", settings: Settings, *, cur
     Raises:
         InvalidInput: an option, a price or the currency is wrong; two schedules for this machine.
     """
+    from gpuctl.port.notes import Configured
+
     notes = []
     for rival in _rivals(entries, settings).values():
         raise rival
     for entry in entries:
         _prices(entry, currency)
         try:
-            build_cluster(entry, settings).close()
+            cluster = build_cluster(entry, settings)
         except InvalidInput:
             raise
         except GpuctlError as error:
-            notes.append(f"{error.message}{f' ({error.cause})' if error.cause else ''}")
+            notes.append(error.line)
+            continue
+        try:
+            if isinstance(cluster, Configured):
+                cluster.configured()
+        except GpuctlError as error:
+            notes.append(f"{entry.name} cannot be used yet: {error.line}")
+        finally:
+            cluster.close()
     return tuple(notes)
 
 

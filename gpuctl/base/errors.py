@@ -28,6 +28,10 @@ from gpuctl.base.exitcodes import ExitCode
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 
 
+MEANT = "did you mean "
+"""How a hint begins that names the nearest of the names that are there."""
+
+
 class GpuctlError(Exception):
     """An error with an exit code, meant for a person.
 
@@ -53,6 +57,12 @@ class GpuctlError(Exception):
     def __str__(self) -> str:
         """All of it, a line each: what a traceback shows to somebody who works in Python."""
         return "\n".join([self.message, *self._facts()])
+
+    @property
+    def line(self) -> str:
+        """In one line, for a place that has no room for more: with its cause, and with the name that was meant."""
+        said = f"{self.message} ({self.cause})" if self.cause else self.message
+        return f"{said}; {self.hint}" if self.hint and self.hint.startswith(MEANT) else said
 
     def _facts(self) -> Iterator[str]:
         if self.cause:

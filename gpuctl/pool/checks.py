@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gpuctl.base.errors import GpuctlError, NotKeptHere
 from gpuctl.pool.broken import BrokenCluster
-from gpuctl.pool.members import Member, Members, sentence
+from gpuctl.pool.members import Member, Members
 from gpuctl.port.access import Granting
 from gpuctl.port.cluster import Check
 
@@ -40,7 +40,7 @@ def rbac(members: Members) -> str:
         if failed:
             raise failed[0][1]
         raise NotKeptHere("cannot print access rules: no cluster of this profile has any", hint="gpuctl profile show")
-    left_out = "".join(f"# not for {member.name}: {sentence(error)}\n" for member, error in failed)
+    left_out = "".join(f"# not for {member.name}: {error.line}\n" for member, error in failed)
     return left_out + "".join(f"# for {', '.join(names)}\n{text}\n" for text, names in parts.items())
 
 
@@ -49,8 +49,7 @@ def checks(members: Members) -> Sequence[Checked]:
     answers = members.ask(lambda cluster: cluster.checks())
     lines = [_of(answer.member.name, check) for answer in answers.given for check in answer.value]
     lines.extend(
-        Checked(cluster=member.name, name="cluster", verdict="problem", text=sentence(error), fix=error.hint)
-        for member, error in answers.failed
+        Checked(cluster=member.name, name="cluster", verdict="problem", text=error.line, fix=error.hint) for member, error in answers.failed
     )
     return lines
 

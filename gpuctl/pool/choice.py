@@ -17,7 +17,7 @@ from gpuctl.policy.described import node_state, queue_job
 from gpuctl.policy.offers import Judged, Offer, Standing
 from gpuctl.policy.values import NodeState, QueueJob
 from gpuctl.policy.wording import SLOT_TYPES
-from gpuctl.pool.members import Member, sentence
+from gpuctl.pool.members import Member
 from gpuctl.pool.survey import Seen
 from gpuctl.port.capability import Capability
 
@@ -75,7 +75,7 @@ def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason
     member = seen.member
     own = member.tier or ("reserved" if seen.unknown is not None or not seen.nodes else None)
     if seen.error is not None:
-        barred = Reason(code="unreachable", sentence=sentence(seen.error), what="wait", command="gpuctl clusters")
+        barred = Reason(code="unreachable", sentence=seen.error.line, what="wait", command="gpuctl clusters")
     by_tier: dict[str | None, list[NodeState]] = {}
     uncounted: set[str | None] = set()
     for node, state in zip(seen.nodes, described(member, seen.nodes, seen.schedules), strict=True):

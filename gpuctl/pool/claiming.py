@@ -13,7 +13,7 @@ import msgspec
 from gpuctl.base import names
 from gpuctl.base.errors import ConflictError, GpuctlError, UnavailableError
 from gpuctl.model.ask import Submission
-from gpuctl.pool.members import Member, Members, is_missing, sentence
+from gpuctl.pool.members import Member, Members, is_missing
 
 
 def digest(submission: Submission) -> str:
@@ -78,7 +78,7 @@ def unclear(submission: Submission, member: Member, error: GpuctlError) -> Unava
     return UnavailableError(
         f"cannot submit {submission.base_name} with request id {submission.request_id}: {member.name} may hold it and could not be read",
         code="request-unclear",
-        cause=sentence(error),
+        cause=error.line,
         hint="try again; nothing was submitted",
     )
 

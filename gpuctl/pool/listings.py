@@ -8,7 +8,7 @@ import msgspec
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node
-from gpuctl.pool.members import Members, sentence
+from gpuctl.pool.members import Members
 from gpuctl.port.cluster import Cluster
 
 T = TypeVar("T")
@@ -20,9 +20,12 @@ def flat(members: Members, question: Callable[[Cluster], Listing[T]]) -> Listing
     return Listing(items=tuple(item for answer in rows for item in answer.value), incomplete=incomplete)
 
 
-def jobs(members: Members, query: JobQuery) -> Listing[Job]:
-    """Matching jobs, unfinished first, then newest first; a job that two contexts of one place show is one row."""
-    rows, incomplete = members.rows(lambda cluster: cluster.jobs(query))
+def jobs(members: Members, query: JobQuery, *, beside: bool = False) -> Listing[Job]:
+    """Matching jobs, unfinished first, then newest first; a job that two contexts of one place show is one row.
+
+    ``beside``: there are jobs from elsewhere, so that no cluster needs to have answered.
+    """
+    rows, incomplete = members.rows(lambda cluster: cluster.jobs(query), beside=beside)
     if len(rows) == 1:
         return Listing(items=rows[0].value, incomplete=incomplete)
     found: dict[tuple[str, str], Job] = {}  # the tasks of an array share its id
@@ -73,7 +76,7 @@ def clusters(members: Members) -> Listing[ClusterStatus]:
         for answer in answers.given
     }
     for member, error in answers.failed:
-        rows[member.name] = ClusterStatus(name=member.name, kind=member.kind, tier=member.tier, health="unreachable", error=sentence(error))
+        rows[member.name] = ClusterStatus(name=member.name, kind=member.kind, tier=member.tier, health="unreachable", error=error.line)
     incomplete = answers.incomplete
     incomplete.update({name: row.error for name, row in rows.items() if row.error and name not in incomplete})
     ordered: list[ClusterStatus] = []

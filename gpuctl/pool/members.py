@@ -55,17 +55,12 @@ class Answers(Generic[T]):
     @property
     def incomplete(self) -> dict[str, str]:
         """For ``Listing.incomplete``: the sentence by cluster."""
-        return {member.name: sentence(error) for member, error in self.failed}
+        return {member.name: error.line for member, error in self.failed}
 
     @property
     def unreachable(self) -> bool:
         """Whether a retry may show more."""
         return any(isinstance(error, UnavailableError) for _, error in self.failed)
-
-
-def sentence(error: GpuctlError) -> str:
-    """An error in one line, with its cause."""
-    return f"{error.message} ({error.cause})" if error.cause else error.message
 
 
 _MISSING = frozenset({"job-not-found", "task-not-found"})
@@ -138,15 +133,20 @@ class Members:
         return Answers(given=tuple(given), failed=tuple(failed))
 
     def rows(
-        self, question: Callable[[Cluster], Listing[T]], *, among: Iterable[Member] | None = None
+        self, question: Callable[[Cluster], Listing[T]], *, among: Iterable[Member] | None = None, beside: bool = False
     ) -> tuple[list[Answer[tuple[T, ...]]], dict[str, str]]:
         """The rows of every member that answered, and what is incomplete (promise 1 of a pool).
+
+        Args:
+            question: what each is asked.
+            among: who is asked; all of them without it.
+            beside: there are rows from elsewhere, so that nobody needs to have answered.
 
         Raises:
             GpuctlError: nobody answered, and it was not for want of reach (bad credentials, a damaged store): then an empty list would lie.
         """
         answers = self.ask(question, among=among)
-        if answers.failed and not answers.given:
+        if answers.failed and not answers.given and not beside:
             for _, error in answers.failed:
                 if not isinstance(error, UnavailableError):
                     raise error

@@ -7,7 +7,7 @@ import msgspec
 from gpuctl.model.ask import Plan, PlanOption
 from gpuctl.policy.offers import Standing
 from gpuctl.pool.choice import Ranked
-from gpuctl.pool.members import Answers, Members, sentence
+from gpuctl.pool.members import Answers, Members
 from gpuctl.pool.refusing import NO_ROOM, refusal
 from gpuctl.pool.submit import Choice
 from gpuctl.port.capability import Capability
@@ -32,7 +32,7 @@ def plan(members: Members, choice: Choice) -> Plan:
         tries = "; --wait-for-capacity keeps trying" if refused.code in NO_ROOM else ""
         notes.append(f"it would be refused now: {refused.message}{tries}")
     answers = _starts(members, choice)
-    notes.extend(f"{member.name}: {sentence(error)}" for member, error in answers.failed)
+    notes.extend(f"{member.name}: {error.line}" for member, error in answers.failed)
     known = {answer.member.name: answer.value for answer in answers.given}
     notes.extend(note for each in known.values() for note in each.notes)
     options = tuple(_with_start(ranked, known.get(ranked.member.name)) for ranked in choice.ranked)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from gpuctl.base.errors import GpuctlError, NotAllowedError, NotKeptHere, UnavailableError
 from gpuctl.model.ask import Submission
 from gpuctl.policy.offers import Judged
-from gpuctl.pool.members import sentence
 from gpuctl.pool.survey import Seen
 
 NO_CAPACITY = "no-capacity"
@@ -29,7 +28,7 @@ def refusal(submission: Submission, judged: Sequence[Judged], seen: Sequence[See
             return first
         return UnavailableError(
             f"{cannot}: no cluster it may use could be read",
-            cause=sentence(first),
+            cause=first.line,
             hint=first.hint or "gpuctl clusters",
         )
     asked = f"{spec.nodes}x{spec.gpus}{' ' + spec.gpu_type if spec.gpu_type else ''}"

@@ -23,7 +23,7 @@ def history(members: Members, query: JobQuery, *, user: str, record: Record | No
         found = list(listing.items)
     else:
         # Asked without the states: a job that has another one by now must not look as if its cluster had forgotten it.
-        listing = listings.jobs(members, JobQuery(user=user, since=query.since, tasks=query.tasks))
+        listing = listings.jobs(members, JobQuery(user=user, since=query.since, tasks=query.tasks), beside=True)
         record.saw(listing.items)
         present = {job.id for job in listing.items}
         kept = [lost(job, listing.incomplete, members) for job in record.jobs().values() if job.id not in present]

@@ -8,7 +8,7 @@ from gpuctl.base import clock
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotFoundError, Problem, UnavailableError
 from gpuctl.model.ask import JobQuery
 from gpuctl.model.job import Job
-from gpuctl.pool.members import Answer, Answers, Member, Members, is_missing, sentence
+from gpuctl.pool.members import Answer, Answers, Member, Members, is_missing
 
 RECENT = timedelta(days=1)
 
@@ -72,7 +72,7 @@ def locate(members: Members, ref: str | None, *, user: str, sure: bool = False) 
         names = ", ".join(answer.value.name for answer in answers.given)
         raise UnavailableError(
             f"cannot tell which job {text} is: {_listed(away)} could not be read",
-            cause=sentence(away[0][1]),
+            cause=away[0][1].line,
             hint=f"use the whole name if you mean {names}",
         )
     chosen = _newest_or_unique(answers.given, text)
@@ -136,7 +136,7 @@ def _not_found(text: str, answers: Answers[Job], away: Sequence[tuple[Member, Gp
     return UnavailableError(
         f"cannot tell whether job {text} exists: {_listed(unreachable)} could not be read",
         code="cluster-unreachable",
-        cause=sentence(unreachable[0][1]),
+        cause=unreachable[0][1].line,
         hint="gpuctl clusters",
     )
 

@@ -13,7 +13,7 @@ from gpuctl.model.spec import Dependency, JobSpec
 from gpuctl.policy.offers import Standing
 from gpuctl.pool import homes, promises, refusing, resolve
 from gpuctl.pool.choice import Ranked, rank
-from gpuctl.pool.members import Member, Members, sentence
+from gpuctl.pool.members import Member, Members
 from gpuctl.pool.survey import Seen, survey
 from gpuctl.port.capability import Capability
 from gpuctl.port.looking import Looking
@@ -94,7 +94,7 @@ def choose(members: Members, submission: Submission, *, user: str, at: Member | 
             notes = (*notes, f"--fit-window is dropped: {ranked[0].member.name} cannot keep the job waiting for such a window")
     if all(each.judged is not None and each.judged.reason is not None and each.judged.reason.code == "tier" for each in ranked):
         raise _no_such_tier(submission.spec, candidates)
-    left_out = [f"cluster {one.member.name} was left out: {sentence(one.error)}" for one in seen if one.error is not None]
+    left_out = [f"cluster {one.member.name} was left out: {one.error.line}" for one in seen if one.error is not None]
     notes = (*notes, *left_out, *(note for one in seen for note in one.notes))
     return Choice(ranked=ranked, submission=submission, notes=notes, seen=seen)
 

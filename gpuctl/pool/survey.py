@@ -8,7 +8,7 @@ from gpuctl.model.place import Footprint, Node
 from gpuctl.model.quota import Quota
 from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.model.spec import JobSpec
-from gpuctl.pool.members import Member, Members, sentence
+from gpuctl.pool.members import Member, Members
 from gpuctl.port.adding import Adding
 from gpuctl.port.capability import Capability
 from gpuctl.port.cluster import Cluster
@@ -78,7 +78,7 @@ def _look(member: Member, spec: JobSpec, *, volumes: bool) -> Seen:
         footprint = cluster.footprint(spec) if isinstance(cluster, Adding) else None
         unknown = next(iter(listing.incomplete.values()), None)
     except NotAllowedError as error:
-        unknown = sentence(error)
+        unknown = error.line
     except GpuctlError as error:
         return Seen(member=member, capabilities=capabilities, error=error)
     try:
@@ -91,7 +91,7 @@ def _look(member: Member, spec: JobSpec, *, volumes: bool) -> Seen:
         try:
             quotas = cluster.quota().items
         except GpuctlError as error:
-            notes = (f"quotas of {member.name} are unknown: {sentence(error)}",)
+            notes = (f"quotas of {member.name} are unknown: {error.line}",)
     schedules, windows_note = windows_of(member, nodes)
     names, volumes_error = _volumes(cluster) if volumes else (None, None)
     return Seen(
@@ -122,7 +122,7 @@ def windows_of(member: Member, nodes: Sequence[Node]) -> tuple[tuple[ScheduleSta
     try:
         listing = member.cluster.schedules()
     except GpuctlError as error:
-        return (), (f"time windows of {member.name} are unknown: {sentence(error)}",)
+        return (), (f"time windows of {member.name} are unknown: {error.line}",)
     unread = next(iter(listing.incomplete.values()), None)
     return listing.items, (f"time windows of {member.name} are unknown: {unread}",) if unread is not None else ()
 
@@ -131,7 +131,7 @@ def _volumes(cluster: Cluster) -> tuple[frozenset[str] | None, str | None]:
     try:
         listing = cluster.volumes()
     except GpuctlError as error:
-        return None, sentence(error)
+        return None, error.line
     if listing.incomplete:
         return None, next(iter(listing.incomplete.values()))
     return frozenset(volume.name for volume in listing.items), None

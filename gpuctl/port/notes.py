@@ -11,3 +11,16 @@ class Noting(Protocol):
     def notes(self) -> Sequence[str]:
         """Sentences that came up since this was last asked, each told once. Never talks to anything."""
         ...
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """A cluster that sees without talking to anything whether it is set up. Optional."""
+
+    def configured(self) -> None:
+        """Return if it can be asked at all.
+
+        Raises:
+            GpuctlError: what is missing (a kubeconfig, a context in it, a file).
+        """
+        ...

@@ -97,6 +97,10 @@ class KubernetesCluster:
 
     # -- inventory ----------------------------------------------------------------------------------------------------------------
 
+    def configured(self) -> None:
+        """See ``port.notes.Configured``: whether the kubeconfig and its files are there and name the context."""
+        _ = self._around.api  # opens it
+
     def status(self) -> ClusterStatus:
         """This cluster's row."""
         from gpuctl.clusters.kubernetes import inventory

@@ -326,5 +326,4 @@ def status(around: Surroundings, *, engines: Sequence[str]) -> ClusterStatus:
 
 def unreachable(name: str, tier: str | None, error: GpuctlError) -> ClusterStatus:
     """The row of a cluster that does not answer."""
-    text = error.message + (f" ({error.cause})" if error.cause else "")
-    return ClusterStatus(name=name, kind="kubernetes", tier=tier, health="unreachable", error=text)
+    return ClusterStatus(name=name, kind="kubernetes", tier=tier, health="unreachable", error=error.line)

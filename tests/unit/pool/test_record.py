@@ -65,6 +65,18 @@ def test_an_end_that_was_seen_is_remembered(pool: DirectPool, cluster: FakeClust
     assert pool.jobs(JobQuery()).items == ()  # a list of what is there, not of what was
 
 
+def test_history_needs_no_cluster(cluster: FakeCluster, tmp_path: Path) -> None:
+    pool = fake_pool(cluster, record_at=tmp_path / "record")
+    name = ran(pool, cluster)
+    pool.jobs(JobQuery())
+    cluster.trouble = NotFoundError("there is no context res-a", code="no-such-context", hint="did you mean res-b?")
+    listing = pool.history(MINE)
+    assert [(job.name, job.state) for job in listing.items] == [(name, State.SUCCEEDED)]
+    assert listing.incomplete == {"res-a": "there is no context res-a; did you mean res-b?"}
+    with pytest.raises(NotFoundError):
+        pool.jobs(JobQuery())
+
+
 def test_an_end_that_nobody_saw_is_not_invented(pool: DirectPool, cluster: FakeCluster) -> None:
     name = ran(pool, cluster)
     forget(cluster)

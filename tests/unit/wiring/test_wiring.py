@@ -2,6 +2,7 @@ import sys
 import types
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -141,6 +142,21 @@ def test_a_price_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInput):
         wiring.check_clusters([entry], settings.load(), currency="$")
     assert wiring.check_clusters([profiles.parse_cluster("kind=slum")], settings.load(), currency="$")[0].startswith("cannot build cluster")
+
+
+def test_a_context_that_is_not_there_yet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = profiles.parse_cluster("ctx=res-a")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    said = f"res-a cannot be used yet: there is no kubeconfig: {tmp_path / 'none'} does not exist"
+    assert wiring.check_clusters([entry], settings.load(), currency="$") == (said,)
+    file = tmp_path / "config"
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    text = "apiVersion: v1\nkind: Config\ncontexts: [{name: NAME, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: http://localhost:1}}]\n"
+    file.write_text(text.replace("NAME", "res-b"))
+    (said,) = wiring.check_clusters([entry], settings.load(), currency="$")
+    assert said == f"res-a cannot be used yet: there is no context res-a in the kubeconfig (read {file}); did you mean res-b?"
+    file.write_text(text.replace("NAME", "res-a"))
+    assert wiring.check_clusters([entry], settings.load(), currency="$") == ()
 
 
 def test_my_own_record_lies_with_the_state_and_only_where_something_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
