@@ -775,7 +775,7 @@ complete -c gpuctl -n '__gpuctl_here "usage"' -s h -l help -d 'Show this help an
 complete -c gpuctl -n '__gpuctl_argument "" 0 0' -a 'volumes' -d 'Manage volumes.'
 complete -c gpuctl -n '__gpuctl_argument "volumes" 0 0' -a 'list' -d 'List volumes.'
 complete -c gpuctl -n '__gpuctl_argument "volumes" 0 0' -a 'create' -d 'Create a volume; prints volume/NAME.'
-complete -c gpuctl -n '__gpuctl_argument "volumes" 0 0' -a 'show' -d 'Show one volume: where it is, how full, and who mounts it.'
+complete -c gpuctl -n '__gpuctl_argument "volumes" 0 0' -a 'show' -d 'Show one volume: where it is, how full, who mounts it, and why it is pending.'
 complete -c gpuctl -n '__gpuctl_argument "volumes" 0 0' -a 'delete' -d 'Delete a volume with all it holds; prints volume/NAME.'
 complete -c gpuctl -n '__gpuctl_argument "volumes" 0 0' -a 'put' -d 'Copy a file or directory into a volume.'
 complete -c gpuctl -n '__gpuctl_argument "volumes" 0 0' -a 'get' -d 'Copy a file or directory out of a volume.'

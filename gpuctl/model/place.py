@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from gpuctl.model.reason import Evidence, Reason
+
 Health = Literal["healthy", "suspect", "unreachable", "lost"]
 
 
@@ -113,7 +115,10 @@ class ClusterStatus(Seen, frozen=True, kw_only=True):
 
 
 class Volume(Seen, frozen=True, kw_only=True):
-    """A named directory or claim. Sizes in bytes; ``home`` is the cluster it lives on."""
+    """A named directory or claim. Sizes in bytes; ``home`` is the cluster it lives on.
+
+    Of one that is ``pending``, ``reason`` says why, as far as the cluster told, and ``evidence`` in whose words.
+    """
 
     name: str
     home: str
@@ -127,6 +132,8 @@ class Volume(Seen, frozen=True, kw_only=True):
     mounted_by: tuple[str, ...] = ()
     """Names of the unfinished jobs that mount it."""
     managed: bool = True
+    reason: Reason | None = None
+    evidence: tuple[Evidence, ...] = ()
 
 
 class VolumeFile(Seen, frozen=True, kw_only=True):

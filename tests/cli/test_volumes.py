@@ -6,11 +6,24 @@ from typing import Any
 import pytest
 
 from gpuctl.model.place import Volume, VolumeFile
-from tests.cli.recorder import RecordingPool, ago
+from gpuctl.model.reason import Evidence, Reason
+from tests.cli.recorder import NOW, RecordingPool, ago
 
 GI = 2**30
 DATA = Volume(name="data", home="local", size=100 * GI, used=3 * GI, path="/vol/data", created_at=ago(days=2))
 BUSY = Volume(name="busy", home="res-a", access="rwo", storage_class="nvme", mounted_by=("train-k3f9", "tune-b7b7"))
+PENDING = Volume(
+    name="new",
+    home="res-a",
+    phase="pending",
+    storage_class="fast",
+    reason=Reason(code="volume-unbound", sentence='storageclass.storage.k8s.io "fast" not found', what="escalate"),
+    evidence=(
+        Evidence(
+            code="volume-unbound", text='ProvisioningFailed (3 times): storageclass.storage.k8s.io "fast" not found', source="event", at=NOW
+        ),
+    ),
+)
 TWIN = Volume(name="data", home="res-a")
 
 
@@ -29,6 +42,18 @@ def test_looking(run: Any, snapshot: Any, args: str) -> None:
     outcome = run(volumes(files=files), *args.split())
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out == snapshot
+
+
+def test_why_one_is_pending(run: Any) -> None:
+    piped = run(volumes(PENDING), "volumes", "show", "new").out
+    assert piped.startswith('volume/new  pending\n\n  why        storageclass.storage.k8s.io "fast" not found\n  home       res-a\n')
+    assert piped.endswith(
+        '\nEvidence\n  12:00:00 volume-unbound (event): ProvisioningFailed (3 times): storageclass.storage.k8s.io "fast" not found\n'
+    )
+    shown = run(volumes(PENDING), "volumes", "show", "new", tty=True).out
+    assert max(map(len, shown.splitlines())) <= 80
+    told = json.loads(run(volumes(PENDING), "volumes", "show", "new", "-o", "json").out)
+    assert (told["reason"]["code"], len(told["evidence"])) == ("volume-unbound", 1)
 
 
 def test_nothing_there(run: Any) -> None:

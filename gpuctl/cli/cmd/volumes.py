@@ -9,9 +9,9 @@ from gpuctl.base import names
 from gpuctl.base.errors import ConflictError, InvalidInput, NotFoundError, Problem, UnavailableError, UsageError, nearest
 from gpuctl.base.exitcodes import ExitCode
 from gpuctl.cli import asking, remembered, unread
+from gpuctl.cli.out import jobtext, whytext
 from gpuctl.cli.out.columns import cells
 from gpuctl.cli.out.columns import volume as columns
-from gpuctl.cli.out.jobtext import when
 from gpuctl.cli.out.order import ordered
 from gpuctl.cli.result import Context, Done, One, Result, Rows, Text
 from gpuctl.cli.session import Session
@@ -68,12 +68,12 @@ def create(
         asking.one_of(access, ACCESS, field="--access")
     made = session.pool.create_volume(name, cluster=cluster, size=asking.size(size), access=access, storage_class=storage_class)
     session.say(f"created volume/{made.name} on {made.home}; gpuctl submit --volume {made.name}:/data ... mounts it")
-    return _shown(made) if session.output is not None else Text(text=f"{columns.name(made)}\n")
+    return _shown(session, made) if session.output is not None else Text(text=f"{columns.name(made)}\n")
 
 
 def show(session: Session, name: Name, cluster: Cluster = None) -> Result:
-    """Show one volume: where it is, how full, and who mounts it."""
-    return _shown(_find(session, name, cluster))
+    """Show one volume: where it is, how full, who mounts it, and why it is pending."""
+    return _shown(session, _find(session, name, cluster))
 
 
 def delete(session: Session, name: Name, confirm: Confirm = None, cluster: Cluster = None) -> Result:
@@ -97,7 +97,7 @@ def delete(session: Session, name: Name, confirm: Confirm = None, cluster: Clust
         return Done(code=ExitCode.FAILED)
     gone = session.pool.delete_volume(name, cluster=cluster)
     session.say(f"deleted volume/{gone.name} from {gone.home}")
-    return _shown(gone) if session.output is not None else Text(text=f"{columns.name(gone)}\n")
+    return _shown(session, gone) if session.output is not None else Text(text=f"{columns.name(gone)}\n")
 
 
 def put(session: Session, name: Name, source: Source, path: Inside = "", cluster: Cluster = None) -> Result:
@@ -148,22 +148,30 @@ def _find(session: Session, name: str, cluster: str | None) -> Volume:
     raise NotFoundError(f"no volume is called {name}", code="no-such-volume", hint=f"did you mean {close}?" if close else "gpuctl volumes")
 
 
-def _shown(volume: Volume) -> One:
-    return One(kind="Volume", item=volume, text=lambda context: _text(volume, context), name=columns.name, columns=columns.COLUMNS)
+def _shown(session: Session, volume: Volume) -> One:
+    return One(
+        kind="Volume",
+        item=volume,
+        text=lambda context: _text(volume, context, wrap=session.out_tty),
+        name=columns.name,
+        columns=columns.COLUMNS,
+    )
 
 
-def _text(volume: Volume, context: Context) -> str:
+def _text(volume: Volume, context: Context, *, wrap: bool) -> str:
     size = cells.memory(volume.size) if volume.size is not None else "no limit"
     facts = [
+        ("why", volume.reason.sentence if volume.reason is not None else None),
         ("home", volume.home),
         ("size", f"{size}, {cells.memory(volume.used)} used"),
         ("access", volume.access),
         ("class", volume.storage_class),
         ("path", volume.path),
-        ("created", when(volume.created_at, context) if volume.created_at else None),
+        ("created", jobtext.when(volume.created_at, context) if volume.created_at else None),
         ("mounted by", ", ".join(f"job/{job}" for job in volume.mounted_by) or "nobody"),
     ]
-    return f"volume/{volume.name}  {volume.phase}\n\n" + "".join(f"  {label:<11}{value}\n" for label, value in facts if value)
+    page = f"volume/{volume.name}  {volume.phase}\n\n" + "".join(jobtext.fact(label, value, wrap=wrap) for label, value in facts if value)
+    return page + (whytext.evidence(volume.evidence, context, wrap=wrap) if volume.evidence else "")
 
 
 VERB = Noun(

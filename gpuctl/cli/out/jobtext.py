@@ -22,7 +22,7 @@ _MOST = 40
 def render(job: Job, context: Context, *, wrap: bool, why: str | None = None) -> str:
     """The whole page. ``wrap``: break long sentences at 80 columns (a terminal); piped, each fact stays one line."""
     facts = [("why", why), *_facts(job, context)] if why else list(_facts(job, context))
-    parts = [_head(job, context), *(_fact(label, value, wrap=wrap) for label, value in facts)]
+    parts = [_head(job, context), *(fact(label, value, wrap=wrap) for label, value in facts)]
     if job.attempts:
         items = sorted(job.attempts, key=lambda attempt: (-1 if attempt.task is None else attempt.task, attempt.number))
         shown = [column for column in _ATTEMPTS if column.name != "TASK" or any(item.task is not None for item in items)]
@@ -144,7 +144,8 @@ def _code(job: Job) -> Iterator[tuple[str, str]]:
         yield "rerun of", job.ran_same_as
 
 
-def _fact(label: str, value: str, *, wrap: bool) -> str:
+def fact(label: str, value: str, *, wrap: bool) -> str:
+    """A label and its value; a long one goes on below itself with ``wrap``."""
     if not wrap:
         return f"  {label:<{_LABEL - 2}}{value}\n"
     lines = textwrap.wrap(value, _WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False) or [""]

@@ -17,7 +17,7 @@ def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str
     reason = found.reason
     parts = [_block(_head(job, _sentence(reason)), "", wrap=wrap)]
     if found.evidence:
-        parts += ["\nEvidence\n", *(_block(_evidence(facts, context), "  ", wrap=wrap) for facts in _alike(_distinct(found.evidence)))]
+        parts.append(evidence(found.evidence, context, wrap=wrap))
     if reason.advice or reason.command:
         parts.append("\nWhat to do\n")
         parts += [_block(reason.advice, "  ", wrap=wrap)] if reason.advice else []
@@ -28,6 +28,11 @@ def render(found: Explanation, job: Job, context: Context, *, wrap: bool) -> str
             parts.append(_block(f"{_sentence(note)}{f'; {note.advice}' if note.advice else ''}", "  ", wrap=wrap))
             parts += [f"  $ {note.command}\n"] if note.command and note.command != reason.command else []
     return "".join(parts)
+
+
+def evidence(facts: Iterable[Evidence], context: Context, *, wrap: bool) -> str:
+    """What a reason rests on, below a heading of its own."""
+    return "\nEvidence\n" + "".join(_block(_evidence(alike, context), "  ", wrap=wrap) for alike in _alike(_distinct(facts)))
 
 
 def _head(job: Job, sentence: str) -> str:

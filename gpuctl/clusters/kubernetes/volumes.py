@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gpuctl.base import names as words
 from gpuctl.base import quantity
 from gpuctl.base.errors import ConflictError, InvalidInput, NotFoundError, Problem, nearest
-from gpuctl.clusters.kubernetes import amounts, names
+from gpuctl.clusters.kubernetes import amounts, names, unbound
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.kube.errors import AlreadyExists, Forbidden, NotFound
 from gpuctl.kube.objects.core import StorageClass, VolumeClaim
@@ -52,8 +52,9 @@ class KubernetesVolumes:
 
     def list(self) -> Listing[Volume]:
         """Every claim, by name."""
-        mounted = self._mounted()
-        return Listing(items=tuple(self._volume(claim, mounted) for _, claim in sorted(known(self._around).items())))
+        mounted, there = self._mounted(), known(self._around)
+        why = unbound.reasons(self._around, there.values())
+        return Listing(items=tuple(self._volume(claim, mounted, why.get(name)) for name, claim in sorted(there.items())))
 
     def claim(self, name: str) -> VolumeClaim:
         """The claim of a volume.
@@ -72,7 +73,7 @@ class KubernetesVolumes:
             )
         return there[name]
 
-    def _volume(self, claim: VolumeClaim, mounted: Mapping[str, tuple[str, ...]]) -> Volume:
+    def _volume(self, claim: VolumeClaim, mounted: Mapping[str, tuple[str, ...]], why: unbound.Why | None = None) -> Volume:
         modes = claim.status.access_modes or claim.spec.access_modes or []
         asked = (claim.spec.resources.requests or {}).get("storage", 0) if claim.spec.resources is not None else 0
         size = amounts.whole((claim.status.capacity or {}).get("storage", 0)) or amounts.whole(asked)
@@ -87,6 +88,8 @@ class KubernetesVolumes:
             created_at=claim.metadata.creation_timestamp,
             mounted_by=mounted.get(name, ()),
             managed=claim.metadata.label(names.MANAGED_BY) == names.MANAGER,
+            reason=why.reason if why is not None else None,
+            evidence=why.evidence if why is not None else (),
         )
 
     def create(self, name: str, *, size: int | None, access: str | None, storage_class: str | None) -> Volume:

@@ -117,7 +117,7 @@ def _volume_unbound(case: Case, evidence: Evidence) -> Reason:
         sentence=sentence,
         what="escalate",
         advice="see its events; the storage class may be missing",
-        command="gpuctl volumes",
+        command=f"gpuctl volumes show {volume}" if volume and "not found" not in evidence.text else "gpuctl volumes",
     )
 
 

@@ -229,6 +229,56 @@ def test_only_our_volumes_that_nobody_mounts_are_deleted(api: FakeApi, cluster: 
         cluster.delete_volume("ours")
 
 
+def said(api: FakeApi, reason: str, message: str, *, kind: str, by: str = "controller", count: int = 1, at: int = 0) -> None:
+    """An event about the claim ``ours``."""
+    about = {"kind": "PersistentVolumeClaim", "uid": api.all(CLAIMS)[0]["metadata"]["uid"]}
+    event = {"type": kind, "reason": reason, "message": message, "count": count, "involvedObject": about, "source": {"component": by}}
+    event |= {"lastTimestamp": f"2026-03-01T12:00:0{at}Z", "metadata": {"name": f"said-{at}"}}
+    api.put("/api/v1/events", event, namespace="ml")
+
+
+def test_why_a_volume_is_pending(api: FakeApi, cluster: KubernetesCluster) -> None:
+    storage(api, "shared", "nfs.csi.k8s.io", default=True)
+    cluster.create_volume("ours", size=None, access=None, storage_class=None)
+    assert cluster.volumes().items[0].reason is None  # nobody said anything yet
+    said(api, "ProvisioningFailed", "nfs is\nfull.", kind="Warning", by="nfs", count=3, at=1)
+    said(api, "Provisioning", "provisioning", kind="Normal", by="nfs", at=3)
+    waiting = "Waiting for a volume to be created either by the external provisioner 'nfs.csi.k8s.io' or manually"
+    said(api, "ExternalProvisioning", waiting, kind="Normal", at=2)
+    (ours,) = cluster.volumes().items
+    assert ours.reason is not None
+    assert (ours.reason.code, ours.reason.sentence, ours.reason.what) == ("volume-unbound", "nfs is full", "escalate")
+    assert [each.text for each in ours.evidence] == [
+        "ProvisioningFailed (3 times): nfs is\nfull.",
+        f"ExternalProvisioning: {waiting}",
+        "Provisioning: provisioning",
+    ]
+    for number in (1, 3):
+        api.remove("/api/v1/events", ("ml", f"said-{number}"))
+
+    def why() -> list[tuple[str, str] | None]:
+        return [each.reason and (each.reason.sentence, each.reason.what) for each in cluster.volumes().items]
+
+    assert why() == [("waits for nfs.csi.k8s.io to make it", "wait")]
+    said(api, "ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found', kind="Warning", at=4)
+    assert why() == [("there is no storage class fast", "escalate")]
+    said(api, "WaitForFirstConsumer", "waiting for first consumer to be created before binding", kind="Normal", at=5)
+    assert why() == [("it is made once a job that mounts it is to start", "nothing")]
+
+    def trouble(method: str, path: str) -> None:
+        if "/events" in path:
+            raise Refusal(403, "Forbidden", "events is forbidden")
+
+    api.trouble = trouble
+    assert why() == [None]
+
+
+def test_of_volumes_that_are_bound_no_events_are_read(api: FakeApi, cluster: KubernetesCluster) -> None:
+    api.put(CLAIMS, {"metadata": {"name": "theirs"}, "spec": {}, "status": {"phase": "Bound"}}, namespace="ml")
+    assert [each.phase for each in cluster.volumes().items] == ["bound"]
+    assert not any("/events" in path for _, path in api.requests)
+
+
 def test_doctor_sees_the_gaps(api: FakeApi, cluster: KubernetesCluster) -> None:
     made = node("ib", 8, "NVIDIA-H100-80GB-HBM3")
     made["status"]["allocatable"]["rdma/hca"] = "8"

@@ -306,6 +306,13 @@ GOLDEN: list[tuple[State, Evidence, str, str, str]] = [
         seen("volume-unbound", data={"volume": "data", "class": "fast"}),
         "volume data is not bound yet (storage class fast)",
         "escalate",
+        "gpuctl volumes show data",
+    ),
+    (
+        State.QUEUED,
+        seen("volume-unbound", "data not found", data={"volume": "data"}),
+        "volume data is not bound yet: data not found",
+        "escalate",
         "gpuctl volumes",
     ),
     (
