@@ -13,6 +13,7 @@ import pytest
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotFoundError, UnavailableError, UsageError
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
 from gpuctl.clusters.kubernetes.code import onvolume
+from gpuctl.clusters.kubernetes.manifests.render import GIT_IMAGE
 from gpuctl.clusters.kubernetes.streams import copy, volumepod
 from gpuctl.model.ask import Submission
 from gpuctl.model.job import Code
@@ -264,8 +265,11 @@ def of_repository(submission: Submission, commit: str | None) -> Submission:
 def test_a_repository_is_fetched_by_the_pod(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
     submitted = cluster.launch(of_repository(submission(), COMMIT))
     (made,) = api.all(JOBS)
-    env = {each["name"]: each["value"] for each in unpacking(made)["env"]}
-    assert env == {"GPUCTL_POD_GIT": "https://git.example/team/code", "GPUCTL_POD_REF": "main", "GPUCTL_POD_COMMIT": COMMIT}
+    fetching = unpacking(made)
+    env = {each["name"]: each["value"] for each in fetching["env"]}
+    told = {"GPUCTL_POD_GIT": "https://git.example/team/code", "GPUCTL_POD_REF": "main", "GPUCTL_POD_COMMIT": COMMIT}
+    assert env == {**told, "GPUCTL_POD_SHARED": "1"}
+    assert fetching["image"] == GIT_IMAGE  # the default image has no git
     (secret,) = api.all(SECRETS)
     assert set(secret["data"]) == {"entry.sh", "fetch.sh"}
     assert submitted.notes == ()
