@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from gpuctl.base import clock
 from gpuctl.base.errors import GpuctlError
 from gpuctl.clusters.local import spawn
+from gpuctl.clusters.local.bell import ring
 from gpuctl.clusters.local.paths import StatePaths
-from gpuctl.clusters.local.rounds import Outlook, Rounds, wake
+from gpuctl.clusters.local.rounds import Outlook, Rounds
 from gpuctl.clusters.local.tickets import Tickets
 
 MODULE = "gpuctl.clusters.local.keeper"
@@ -135,7 +136,7 @@ def _lock(fd: int, paths: StatePaths) -> bool:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if wake(paths):
+            if ring(paths.wake):
                 return False
             if time.monotonic() > deadline:
                 return False

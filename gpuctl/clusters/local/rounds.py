@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gpuctl.base import clock
 from gpuctl.clusters.local import control, heal, ingest, spawn, tickets
 from gpuctl.clusters.local.apply import apply
+from gpuctl.clusters.local.bell import ring
 from gpuctl.clusters.local.ingest import place_name
 from gpuctl.clusters.local.inventory import Machine
 from gpuctl.clusters.local.launch import erase
@@ -232,23 +233,6 @@ def listening(paths: StatePaths) -> bool:
     return True
 
 
-def wake(paths: StatePaths) -> bool:
-    """Wake the keeper; whether one listens."""
-    try:
-        fd = os.open(paths.wake, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        os.write(fd, b"\n")
-    except BlockingIOError:
-        pass  # it has plenty to wake up for already
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True
-
-
 def attend(rounds: Rounds, paths: StatePaths, *, environ: Mapping[str, str], keeper_argv: tuple[str, ...]) -> None:
     """See to it that the store's queue is brought forward: by a keeper that lives, else by us, else by a keeper that is started.
 
@@ -256,11 +240,11 @@ def attend(rounds: Rounds, paths: StatePaths, *, environ: Mapping[str, str], kee
     it a keeper is started, which waits for it.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not wake(paths):
+    while not ring(paths.wake):
         with lock(paths) as ours:
             outlook = rounds.run() if ours else None
         if outlook is not None:
-            if not outlook.waiting or wake(paths):
+            if not outlook.waiting or ring(paths.wake):
                 return
             break
         if time.monotonic() > deadline:

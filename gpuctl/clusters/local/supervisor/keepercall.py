@@ -6,6 +6,8 @@ import signal
 import time
 from collections.abc import Sequence
 
+from gpuctl.clusters.local.bell import ring
+
 
 class KeeperCall:
     """How to reach the keeper.
@@ -26,19 +28,7 @@ class KeeperCall:
         if self._pipe is None or now - self._woken_at < at_most_every:
             return True
         self._woken_at = now
-        try:
-            descriptor = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            os.write(descriptor, b"\n")
-        except BlockingIOError:
-            pass
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+        return ring(self._pipe)
 
     def call(self, null: int) -> None:
         """Wake the keeper, or start one, with the descriptor ``null`` (of /dev/null) for its streams."""
