@@ -253,6 +253,22 @@ def test_every_copy_is_told_to_end(pod: Pod) -> None:
     assert running.returncode == 8
 
 
+def test_signals_that_come_at_once_are_handed_over_one_after_the_other(pod: Pod) -> None:
+    spec = JobSpec(command=("sh", "-c", "trap 'echo told' TERM; trap 'exit 7' USR1; echo ready; while :; do sleep 0.01; done"), gpus=1)
+    running = pod(spec).start()
+    log = seen(running, b"ready\n")
+    for round_ in range(20):
+        running.send_signal(signal.SIGTERM)
+        time.sleep(0.002 * round_)  # the second one comes while the first is handed over
+        running.send_signal(signal.SIGTERM)
+        log += seen(running, b"told\n")
+    time.sleep(0.5)  # of two different signals in one instant, bash's wait may keep one to itself until the next comes
+    running.send_signal(signal.SIGUSR1)
+    rest, _ = running.communicate(timeout=10)
+    assert b"/proc/" not in log + rest, log + rest
+    assert running.returncode == 7
+
+
 def test_a_process_that_is_left_behind_does_not_hold_the_container(pod: Pod) -> None:
     spec = JobSpec(command=("sh", "-c", "sleep 30 & echo $RANK"), gpus=2, per="gpu")
     began = time.monotonic()

@@ -136,7 +136,7 @@ at_limit() { # whether the pod's time is up, or so nearly that whoever ends us n
 # --- signals --------------------------------------------------------------------------------------------------------------------------
 
 is_shell() {
-  IFS= read -r comm <"/proc/$1/comm" 2>/dev/null || return 1
+  { IFS= read -r comm <"/proc/$1/comm"; } 2>/dev/null || return 1 # it may be gone by now
   case $comm in sh | bash | dash | zsh | ksh | mksh | ash | busybox) return 0 ;; esac
   return 1
 }
@@ -190,25 +190,34 @@ warn_tree() { # SIGNAL PID: to the ranks below a launcher; where it has none, to
 
 hand_over() { # SIGNAL: to every program that we started; kept for the next one where there is none now
   caught=$1
+  case " $pending " in *" $1 "*) ;; *) pending="$pending $1" ;; esac
   [ "$1" != TERM ] || told_to_end=1
-  [ -n "$programs" ] || { pending=$1; return 0; }
-  for program in $programs; do
-    if [ -n "$relay" ]; then
-      kill -s "$1" "$program" 2>/dev/null
-    elif [ "$1" = USR1 ] || [ "$1" = USR2 ] || [ "$1" = "${GPUCTL_POD_SIGNAL:-}" ]; then # a launcher would die of it
-      warn_tree "$1" "$program"
-    else
-      end_tree "$1" "$program"
-    fi
+  deliver
+}
+
+deliver() { # what is pending, one after the other: whoever comes meanwhile leaves it to the one at work
+  until [ -n "$handing" ] || [ -z "$pending" ] || [ -z "$programs" ]; do
+    handing=1 taken=$pending pending=
+    for sent in $taken; do
+      for program in $programs; do tell "$sent" "$program"; done
+    done
+    handing=
   done
+}
+
+tell() { # SIGNAL PID
+  if [ -n "$relay" ]; then
+    kill -s "$1" "$2" 2>/dev/null
+  elif [ "$1" = USR1 ] || [ "$1" = USR2 ] || [ "$1" = "${GPUCTL_POD_SIGNAL:-}" ]; then # a launcher would die of it
+    warn_tree "$1" "$2"
+  else
+    end_tree "$1" "$2"
+  fi
 }
 
 started_as() { # PIDS: these are the programs now
   programs=$1
-  if [ -n "$pending" ]; then
-    waiting=$pending pending=
-    hand_over "$waiting"
-  fi
+  deliver
 }
 
 watch_signals() {
@@ -254,8 +263,11 @@ await() { # PID: its status, whatever signals come meanwhile
     now=$?
     # A signal that came just after the end was known makes us ask a second time, and some shells have forgotten by then.
     [ "$now" -ne 127 ] || [ -z "$status" ] || return "$status"
-    status=$now
-    [ -n "$caught" ] || return "$status"
+    last=$status status=$now
+    [ -z "$caught" ] || continue
+    # Bash's wait may answer with a signal that came, and was handled, before it was asked: believed when it says so twice of who is gone.
+    [ "$now" -gt 128 ] || return "$now"
+    kill -s 0 "$1" 2>/dev/null || [ "$now" != "$last" ] || return "$now"
   done
 }
 
@@ -739,7 +751,7 @@ sys.exit(f"gpuctl: Ray: {last}")
 # --------------------------------------------------------------------------------------------------------------------------------------
 
 setup_text=${GPUCTL_POD_SETUP:-}
-broken= programs= pending= caught= relay= mark= told_to_end= verb=${1:-}
+broken= programs= pending= handing= caught= relay= mark= told_to_end= verb=${1:-}
 case ${1:-} in
   unpack | gang) trap 'exit 143' TERM ;; # the first process of a container has no default action
   *) watch_signals ;;
