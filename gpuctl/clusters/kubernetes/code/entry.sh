@@ -516,7 +516,7 @@ copies() { # one copy per GPU; the first that fails ends the others, and its sta
 one_copy() { # a copy with its ranks, and a supervisor of its own that tells how it ended
   relay=
   export RANK="$rank" LOCAL_RANK="$local_rank" LOCAL_WORLD_SIZE="$count" WORLD_SIZE=$((GPUCTL_POD_NODES * count))
-  programs=
+  programs= pending= # what came before comes again, from the process that started us
   watch_signals
   printf '%s ready\n' "$rank" >&3
   (exec 3>&-; start_program "$@") &
