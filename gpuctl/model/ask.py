@@ -6,6 +6,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from gpuctl.model.job import Code, Job, State
+from gpuctl.model.place import Health
 from gpuctl.model.plan import Plan as Plan  # noqa: PLC0414
 from gpuctl.model.plan import PlanOption as PlanOption  # noqa: PLC0414
 from gpuctl.model.spec import JobSpec
@@ -72,10 +73,14 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """A list and what is missing from it: ``incomplete`` names clusters that could not be read, with the error's sentence."""
+    """A list and what is missing from it: ``incomplete`` names clusters that could not be read, with the error's sentence.
+
+    ``health`` has the word for those of them that answered and refused us; the others are unreachable.
+    """
 
     items: tuple[T, ...] = ()
     incomplete: dict[str, str] = {}
+    health: dict[str, Health] = {}
 
 
 class JobChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

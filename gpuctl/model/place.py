@@ -7,7 +7,8 @@ import msgspec
 
 from gpuctl.model.reason import Evidence, Reason
 
-Health = Literal["healthy", "suspect", "unreachable", "lost"]
+Health = Literal["healthy", "suspect", "unreachable", "unauthorized", "forbidden", "lost"]
+"""``unauthorized``: it refuses our credentials, or there are none; ``forbidden``: it knows us and tells us nothing."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

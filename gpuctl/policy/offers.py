@@ -16,6 +16,7 @@ from gpuctl.model.place import Footprint
 from gpuctl.model.quota import Quota
 from gpuctl.model.reason import Reason
 from gpuctl.policy import placement, quota
+from gpuctl.policy.away import AWAY
 from gpuctl.policy.briefly import brief
 from gpuctl.policy.line import later
 from gpuctl.policy.placement import Placement
@@ -87,7 +88,7 @@ class Judged(NamedTuple):
         """Whether time alone would not bring the job there, were nobody else about."""
         if self.reason is None:
             return False
-        return self.reason.code in NEVER or (self.offer.barred is not None and self.reason.code != "unreachable")
+        return self.reason.code in NEVER or (self.offer.barred is not None and self.reason.code not in AWAY)
 
 
 NEVER = frozenset({"never-fits", "no-such-gpu", quota.NEVER})

@@ -12,7 +12,7 @@ from gpuctl.model.place import Node
 from gpuctl.model.reason import Reason
 from gpuctl.model.schedule import ScheduleStatus
 from gpuctl.model.spec import JobSpec
-from gpuctl.policy import offers, placement, price
+from gpuctl.policy import away, offers, placement, price
 from gpuctl.policy.described import node_state, queue_job
 from gpuctl.policy.offers import Judged, Offer, Standing
 from gpuctl.policy.values import NodeState, QueueJob
@@ -75,7 +75,7 @@ def _offers(job: QueueJob, spec: JobSpec, seen: Seen, order: int, barred: Reason
     member = seen.member
     own = member.tier or ("reserved" if seen.unknown is not None or not seen.nodes else None)
     if seen.error is not None:
-        barred = Reason(code="unreachable", sentence=seen.error.line, what="wait", command="gpuctl clusters")
+        barred = away.reason(away.health(seen.error), seen.error.line)
     by_tier: dict[str | None, list[NodeState]] = {}
     uncounted: set[str | None] = set()
     for node, state in zip(seen.nodes, described(member, seen.nodes, seen.schedules), strict=True):

@@ -1,14 +1,15 @@
 """Lists over all clusters: the rows of those that answered, merged, and who is missing."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node
-from gpuctl.pool.members import Members
+from gpuctl.policy import away
+from gpuctl.pool.members import Members, Rows
 from gpuctl.port.cluster import Cluster
 
 T = TypeVar("T")
@@ -16,8 +17,8 @@ T = TypeVar("T")
 
 def flat(members: Members, question: Callable[[Cluster], Listing[T]]) -> Listing[T]:
     """The rows of every cluster, in the profile's order."""
-    rows, incomplete = members.rows(question)
-    return Listing(items=tuple(item for answer in rows for item in answer.value), incomplete=incomplete)
+    rows = members.rows(question)
+    return _listing([item for answer in rows.given for item in answer.value], rows)
 
 
 def jobs(members: Members, query: JobQuery, *, beside: bool = False) -> Listing[Job]:
@@ -25,38 +26,38 @@ def jobs(members: Members, query: JobQuery, *, beside: bool = False) -> Listing[
 
     ``beside``: there are jobs from elsewhere, so that no cluster needs to have answered.
     """
-    rows, incomplete = members.rows(lambda cluster: cluster.jobs(query), beside=beside)
-    if len(rows) == 1:
-        return Listing(items=rows[0].value, incomplete=incomplete)
+    rows = members.rows(lambda cluster: cluster.jobs(query), beside=beside)
+    if len(rows.given) == 1:
+        return _listing(rows.given[0].value, rows)
     found: dict[tuple[str, str], Job] = {}  # the tasks of an array share its id
-    for answer in rows:
+    for answer in rows.given:
         for job in answer.value:
             found.setdefault((job.id, job.name), job)
     ordered = sorted(found.values(), key=lambda job: (job.final, -job.submitted_at.timestamp(), job.id))
-    return Listing(items=tuple(ordered[: query.limit]), incomplete=incomplete)
+    return _listing(ordered[: query.limit], rows)
 
 
 def nodes(members: Members) -> Listing[Node]:
     """Every node, once. A tier is the profile's word for a cluster; nodes that have none of their own get it."""
-    rows, incomplete = members.placed_rows(lambda cluster: cluster.nodes())
+    rows = members.placed_rows(lambda cluster: cluster.nodes())
     placed: dict[tuple[str, str], Node] = {}
-    for answer in rows:
+    for answer in rows.given:
         for node in answer.value:
             tiered = node if node.tier or not answer.member.tier else msgspec.structs.replace(node, tier=answer.member.tier)
             placed.setdefault((answer.place or answer.member.name, node.name), tiered)
-    return Listing(items=tuple(placed.values()), incomplete=incomplete)
+    return _listing(placed.values(), rows)
 
 
 def once(members: Members, question: Callable[[Cluster], Listing[T]]) -> Listing[T]:
     """The rows of every cluster, in the profile's order; rows that two contexts of one place both show count once, under the first name."""
-    rows, incomplete = members.placed_rows(question)
+    rows = members.placed_rows(question)
     seen: set[tuple[str | None, bytes]] = set()
     items: list[T] = []
-    for answer in rows:
+    for answer in rows.given:
         mine = [(item, (answer.place, _anonymous(item))) for item in answer.value]
         items.extend(item for item, key in mine if answer.place is None or key not in seen)
         seen.update(key for _, key in mine)
-    return Listing(items=tuple(items), incomplete=incomplete)
+    return _listing(items, rows)
 
 
 def _anonymous(item: object) -> bytes:
@@ -76,7 +77,8 @@ def clusters(members: Members) -> Listing[ClusterStatus]:
         for answer in answers.given
     }
     for member, error in answers.failed:
-        rows[member.name] = ClusterStatus(name=member.name, kind=member.kind, tier=member.tier, health="unreachable", error=error.line)
+        word = away.health(error)
+        rows[member.name] = ClusterStatus(name=member.name, kind=member.kind, tier=member.tier, health=word, error=error.line)
     incomplete = answers.incomplete
     incomplete.update({name: row.error for name, row in rows.items() if row.error and name not in incomplete})
     ordered: list[ClusterStatus] = []
@@ -86,6 +88,10 @@ def clusters(members: Members) -> Listing[ClusterStatus]:
         first = places.setdefault(row.uid, row.name) if row.uid is not None else row.name
         ordered.append(row if first == row.name else _same(row, first))
     return Listing(items=tuple(ordered), incomplete=incomplete)
+
+
+def _listing(items: Iterable[T], rows: Rows[Any]) -> Listing[T]:
+    return Listing(items=tuple(items), incomplete=rows.incomplete, health=rows.health)
 
 
 def _same(row: ClusterStatus, first: str) -> ClusterStatus:

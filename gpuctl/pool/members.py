@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gpuctl.base.errors import GpuctlError, InvalidInput, NotFoundError, Problem, UnavailableError, nearest
 from gpuctl.model.ask import Listing
+from gpuctl.model.place import Health
+from gpuctl.policy import away
 from gpuctl.port.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -58,9 +60,24 @@ class Answers(Generic[T]):
         return {member.name: error.line for member, error in self.failed}
 
     @property
+    def health(self) -> dict[str, Health]:
+        """For ``Listing.health``: the word by cluster."""
+        words = {member.name: away.health(error) for member, error in self.failed}
+        return {name: word for name, word in words.items() if word != "unreachable"}
+
+    @property
     def unreachable(self) -> bool:
         """Whether a retry may show more."""
         return any(isinstance(error, UnavailableError) for _, error in self.failed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Generic[T]):
+    """The rows of those that answered, in the profile's order, and what is missing: see ``Listing``."""
+
+    given: list[Answer[tuple[T, ...]]]
+    incomplete: dict[str, str]
+    health: dict[str, Health]
 
 
 _MISSING = frozenset({"job-not-found", "task-not-found"})
@@ -132,9 +149,7 @@ class Members:
                 given.append(outcome)
         return Answers(given=tuple(given), failed=tuple(failed))
 
-    def rows(
-        self, question: Callable[[Cluster], Listing[T]], *, among: Iterable[Member] | None = None, beside: bool = False
-    ) -> tuple[list[Answer[tuple[T, ...]]], dict[str, str]]:
+    def rows(self, question: Callable[[Cluster], Listing[T]], *, among: Iterable[Member] | None = None, beside: bool = False) -> Rows[T]:
         """The rows of every member that answered, and what is incomplete (promise 1 of a pool).
 
         Args:
@@ -150,12 +165,14 @@ class Members:
             for _, error in answers.failed:
                 if not isinstance(error, UnavailableError):
                     raise error
-        incomplete = answers.incomplete
+        incomplete, health = answers.incomplete, answers.health
         for answer in answers.given:
             incomplete.update(answer.value.incomplete)
-        return [Answer(member=answer.member, value=answer.value.items) for answer in answers.given], incomplete
+            health.update(answer.value.health)
+        given = [Answer(member=answer.member, value=answer.value.items) for answer in answers.given]
+        return Rows(given=given, incomplete=incomplete, health=health)
 
-    def placed_rows(self, question: Callable[[Cluster], Listing[T]]) -> tuple[list[Answer[tuple[T, ...]]], dict[str, str]]:
+    def placed_rows(self, question: Callable[[Cluster], Listing[T]]) -> Rows[T]:
         """As :meth:`rows`, each with the uid of its place: two contexts of one cluster are one place, and count once."""
         if self.only is not None:
             return self.rows(question)
@@ -166,8 +183,8 @@ class Members:
             places[cluster.name] = cluster.uid
             return listing
 
-        rows, incomplete = self.rows(ask)
-        return [Answer(member=row.member, value=row.value, place=places[row.member.cluster.name]) for row in rows], incomplete
+        rows = self.rows(ask)
+        return replace(rows, given=[replace(row, place=places[row.member.cluster.name]) for row in rows.given])
 
     def close(self) -> None:
         """Let go of every cluster."""

@@ -15,14 +15,14 @@ from gpuctl.port.cluster import Cluster
 def rows(members: Members) -> Listing[Quota]:
     """The rows of every cluster that answered, in the profile's order."""
     by_cluster = {id(member.cluster): member for member in members.all}
-    found, incomplete = members.placed_rows(lambda cluster: _of(cluster, by_cluster[id(cluster)]))
+    found = members.placed_rows(lambda cluster: _of(cluster, by_cluster[id(cluster)]))
     items: list[Quota] = []
     seen: set[tuple[str, str]] = set()
-    for answer in found:
+    for answer in found.given:
         place = answer.place or answer.member.name
         items.extend(row for row in answer.value if (place, row.name) not in seen)
         seen.update((place, row.name) for row in answer.value)
-    return Listing(items=tuple(items), incomplete=incomplete)
+    return Listing(items=tuple(items), incomplete=found.incomplete, health=found.health)
 
 
 def _of(cluster: Cluster, member: Member) -> Listing[Quota]:

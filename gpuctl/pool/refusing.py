@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from gpuctl.base.errors import GpuctlError, NotAllowedError, NotKeptHere, UnavailableError
 from gpuctl.model.ask import Submission
+from gpuctl.policy.away import AWAY
 from gpuctl.policy.offers import Judged
 from gpuctl.pool.survey import Seen
 
@@ -13,7 +14,7 @@ NO_CAPACITY = "no-capacity"
 NO_ROOM = frozenset({NO_CAPACITY, "no-room-now"})
 """The codes on which ``--wait-for-capacity`` tries again: ours, and that of a cluster that filled up in between."""
 
-_UNTOLD = frozenset({"unreachable", "same-place", "tier", "excluded"})
+_UNTOLD = AWAY | {"same-place", "tier", "excluded"}
 
 
 def refusal(submission: Submission, judged: Sequence[Judged], seen: Sequence[Seen]) -> GpuctlError:

@@ -1,7 +1,5 @@
 """What I ran: what the clusters still know, and what my own record remembers of the jobs that they have forgotten or cannot tell of."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from gpuctl.base import clock
@@ -9,9 +7,10 @@ from gpuctl.base.errors import NotFoundError
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Job, State
 from gpuctl.model.reason import Explanation, Reason
+from gpuctl.policy import away
 from gpuctl.pool import listings
 from gpuctl.pool.matching import matches
-from gpuctl.pool.members import Members
+from gpuctl.pool.members import Members, Rows
 from gpuctl.pool.record import Record
 
 
@@ -26,10 +25,10 @@ def history(members: Members, query: JobQuery, *, user: str, record: Record | No
         listing = listings.jobs(members, JobQuery(user=user, since=query.since, tasks=query.tasks), beside=True)
         record.saw(listing.items)
         present = {job.id for job in listing.items}
-        kept = [lost(job, listing.incomplete, members) for job in record.jobs().values() if job.id not in present]
+        kept = [lost(job, listing, members) for job in record.jobs().values() if job.id not in present]
         found = [job for job in (*listing.items, *kept) if matches(job, asked)]
     found.sort(key=lambda job: (-job.submitted_at.timestamp(), job.id))
-    return Listing(items=tuple(found[: query.limit]), incomplete=listing.incomplete)
+    return msgspec.structs.replace(listing, items=tuple(found[: query.limit]))
 
 
 def greyed(listing: Listing[Job], query: JobQuery, record: Record) -> Listing[Job]:
@@ -39,12 +38,12 @@ def greyed(listing: Listing[Job], query: JobQuery, record: Record) -> Listing[Jo
     one of them when they were last seen.
     """
     present = {job.id for job in listing.items}
-    away = [_away(job, listing.incomplete) for job in record.jobs().values() if job.cluster in listing.incomplete and job.id not in present]
-    found = [job for job in away if matches(job, query) and not _long_ago(job, query)]
+    grey = [_away(job, listing) for job in record.jobs().values() if job.cluster in listing.incomplete and job.id not in present]
+    found = [job for job in grey if matches(job, query) and not _long_ago(job, query)]
     if not found:
         return listing
     ordered = sorted((*listing.items, *found), key=lambda job: (job.final, -job.submitted_at.timestamp(), job.id))
-    return Listing(items=tuple(ordered[: query.limit]), incomplete=listing.incomplete)
+    return msgspec.structs.replace(listing, items=tuple(ordered[: query.limit]))
 
 
 def vanished(members: Members, listing: Listing[Job], query: JobQuery, *, user: str, record: Record) -> Listing[Job]:
@@ -65,13 +64,13 @@ def vanished(members: Members, listing: Listing[Job], query: JobQuery, *, user: 
     homes = {job.cluster for job in unsure}
     asked = [member for member in members.all if member.name in homes]
     if asked:
-        rows, incomplete = members.rows(lambda cluster: cluster.jobs(JobQuery(user=user)), among=asked)
-        there = [job for answer in rows for job in answer.value]
+        rows = members.rows(lambda cluster: cluster.jobs(JobQuery(user=user)), among=asked)
+        there = [job for answer in rows.given for job in answer.value]
         record.saw(there)
         present, now = {job.id for job in there}, clock.now()
         for job in unsure:
             if job.id not in present:
-                ended = lost(job, incomplete, members)
+                ended = lost(job, rows, members)
                 if ended.final:
                     ended = msgspec.structs.replace(ended, ended_at=now)
                     record.lost(ended)
@@ -80,7 +79,7 @@ def vanished(members: Members, listing: Listing[Job], query: JobQuery, *, user: 
     if not found:
         return listing
     ordered = sorted((*listing.items, *found), key=lambda job: (job.final, -job.submitted_at.timestamp(), job.id))
-    return Listing(items=tuple(ordered[: query.limit]), incomplete=listing.incomplete)
+    return msgspec.structs.replace(listing, items=tuple(ordered[: query.limit]))
 
 
 def explained(job: Job) -> Explanation:
@@ -96,12 +95,13 @@ def _long_ago(job: Job, query: JobQuery) -> bool:
     )
 
 
-def _away(job: Job, incomplete: Mapping[str, str]) -> Job:
+def _away(job: Job, seen: Listing[Job] | Rows[Job]) -> Job:
     """A job of a cluster that could not be read."""
-    why = incomplete.get(job.cluster or "")
+    cluster = job.cluster or ""
+    why = seen.incomplete.get(cluster)
     if why is None or job.final:
         return job
-    return msgspec.structs.replace(job, unknown=("state",), reason=Reason(code="unreachable", sentence=why, what="wait"))
+    return msgspec.structs.replace(job, unknown=("state",), reason=away.reason(seen.health.get(cluster, "unreachable"), why))
 
 
 def forgotten(members: Members, ref: str | None, record: Record, error: NotFoundError) -> Job:
@@ -121,7 +121,7 @@ def forgotten(members: Members, ref: str | None, record: Record, error: NotFound
             found = prefixed if len(prefixed) == 1 else []
     if not found:
         raise error
-    return lost(found[0], {}, members)
+    return lost(found[0], Listing(), members)
 
 
 def log_gone(job: Job) -> NotFoundError:
@@ -135,10 +135,10 @@ def log_gone(job: Job) -> NotFoundError:
     )
 
 
-def lost(job: Job, incomplete: Mapping[str, str], members: Members) -> Job:
+def lost(job: Job, seen: Listing[Job] | Rows[Job], members: Members) -> Job:
     """A job as it was last seen. One that had not ended and that its cluster, which answers, does not know any more, is lost."""
     known = {member.name for member in members.all}
-    if job.final or job.cluster in incomplete or job.cluster not in known:
-        return _away(job, incomplete)
+    if job.final or job.cluster in seen.incomplete or job.cluster not in known:
+        return _away(job, seen)
     sentence = f"{job.cluster} does not know it any more; it was {job.state.value} when it was last seen"
     return msgspec.structs.replace(job, state=State.LOST, reason=Reason(code="lost", sentence=sentence, what="escalate"))

@@ -87,8 +87,9 @@ def latest(members: Members, *, user: str, sure: bool = False) -> Located:
     incomplete: dict[str, str] = {}
     for since in (clock.now() - RECENT, None):
         query = JobQuery(user=user, since=since)
-        rows, incomplete = members.rows(lambda cluster, query=query: cluster.jobs(query))  # type: ignore[misc]
-        found = [(job.submitted_at, job.id, answer.member) for answer in rows for job in answer.value]
+        rows = members.rows(lambda cluster, query=query: cluster.jobs(query))  # type: ignore[misc]
+        incomplete = rows.incomplete
+        found = [(job.submitted_at, job.id, answer.member) for answer in rows.given for job in answer.value]
         if found and not (sure and incomplete):
             _, job_id, member = max(found, key=lambda row: row[:2])
             return Located(member=member, ref=job_id)

@@ -4,12 +4,13 @@ from gpuctl.base import clock, duration
 from gpuctl.model.ask import Submitted
 from gpuctl.model.job import State
 from gpuctl.policy import price
+from gpuctl.policy.away import AWAY
 from gpuctl.policy.offers import Judged, Standing
 from gpuctl.policy.space import TIERS
 from gpuctl.pool.refusing import reasons
 from gpuctl.pool.submit import Choice
 
-_UNTOLD = frozenset({"same-place", "unreachable", "excluded", "tier", "after-elsewhere"})
+_UNTOLD = AWAY | {"same-place", "excluded", "tier", "after-elsewhere"}
 """Reasons that notes tell, or that the person's own words were."""
 
 

@@ -39,8 +39,8 @@ def read(members: Members, name: str, cluster: str | None) -> tuple[Cluster, Vol
         ConflictError: several have it and none was named.
     """
     among = None if cluster is None else (members.named(cluster),)
-    rows, incomplete = members.rows(lambda one: one.volumes(), among=among)
-    found = [(answer.member, volume) for answer in rows for volume in answer.value if volume.name == name]
+    rows = members.rows(lambda one: one.volumes(), among=among)
+    found = [(answer.member, volume) for answer in rows.given for volume in answer.value if volume.name == name]
     if len(found) > 1:
         homes = ", ".join(member.name for member, _ in found)
         raise ConflictError(
@@ -50,10 +50,10 @@ def read(members: Members, name: str, cluster: str | None) -> tuple[Cluster, Vol
         )
     if found:
         return found[0][0].cluster, found[0][1]
-    if incomplete:
-        away, why = next(iter(incomplete.items()))
+    if rows.incomplete:
+        away, why = next(iter(rows.incomplete.items()))
         raise UnavailableError(
             f"cannot tell whether volume {name} exists: cluster {away} could not be read", cause=why, hint="gpuctl clusters"
         )
-    close = nearest(name, [volume.name for answer in rows for volume in answer.value])
+    close = nearest(name, [volume.name for answer in rows.given for volume in answer.value])
     raise NotFoundError(f"there is no volume {name}", code="no-such-volume", hint=f"did you mean {close}?" if close else "gpuctl volumes")

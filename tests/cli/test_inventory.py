@@ -37,6 +37,7 @@ NODES = (
 CLUSTERS = (
     ClusterStatus(name="local", kind="local", nodes=1, free={"h100": 1}, total={"h100": 4}, largest_shape="1x1", uid="m-1"),
     ClusterStatus(name="res-a", kind="kubernetes", tier="reserved", health="unreachable", total={"h100": 64}, error="connect timed out"),
+    ClusterStatus(name="res-b", kind="kubernetes", tier="reserved", health="unauthorized", error="the credentials were refused"),
 )
 SAMPLES = (
     Sample(

@@ -4,6 +4,7 @@ from gpuctl.base import duration
 from gpuctl.cli.result import Column, Context, Rows
 from gpuctl.model.ask import Plan, PlanOption
 from gpuctl.policy import price
+from gpuctl.policy.away import AWAY
 
 
 def rows(plan: Plan) -> Rows:
@@ -18,7 +19,7 @@ def rows(plan: Plan) -> Rows:
     )
 
 
-_OPEN = frozenset({"capacity", "fragmented", "quota", "window", "not-ready", "unreachable", "unknown"})
+_OPEN = AWAY | {"capacity", "fragmented", "quota", "window", "not-ready", "unknown"}
 """Reasons that pass by themselves, nobody knows when; with any other it will never start there."""
 
 

@@ -108,7 +108,7 @@ class KubernetesCluster:
         try:
             return inventory.status(self._around, engines=self._engines())
         except GpuctlError as error:
-            return inventory.unreachable(self.name, self._around.options.tier, error)
+            return inventory.unread(self.name, self._around.options.tier, error)
 
     def nodes(self) -> Listing[Node]:
         """Every node, and those that the cluster would add."""

@@ -18,7 +18,7 @@ from gpuctl.kube.resources import NODES, PODS
 from gpuctl.model import gputype
 from gpuctl.model.ask import Listing
 from gpuctl.model.place import ClusterStatus, Node
-from gpuctl.policy import placement
+from gpuctl.policy import away, placement
 from gpuctl.policy.described import node_state
 from gpuctl.policy.values import NodeState
 
@@ -324,6 +324,6 @@ def status(around: Surroundings, *, engines: Sequence[str]) -> ClusterStatus:
     )
 
 
-def unreachable(name: str, tier: str | None, error: GpuctlError) -> ClusterStatus:
-    """The row of a cluster that does not answer."""
-    return ClusterStatus(name=name, kind="kubernetes", tier=tier, health="unreachable", error=error.line)
+def unread(name: str, tier: str | None, error: GpuctlError) -> ClusterStatus:
+    """The row of a cluster that does not answer, or refuses us."""
+    return ClusterStatus(name=name, kind="kubernetes", tier=tier, health=away.health(error), error=error.line)

@@ -18,6 +18,7 @@ from gpuctl.clusters.kubernetes.observe.translate import Subject
 from gpuctl.clusters.kubernetes.surroundings import Surroundings
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Attempt, Job, State, TimelineEvent
+from gpuctl.policy import away
 
 if TYPE_CHECKING:
     from gpuctl.clusters.kubernetes.windowed import Windows
@@ -61,8 +62,11 @@ def jobs(around: Surroundings, query: JobQuery) -> Listing[Job]:
         if _matches(job, query, now=now):
             made += tasks_of(job, subject, query) if query.tasks and job.spec.array is not None else [job]
     made.sort(key=_order)
-    incomplete = {around.name: found.unread[0].message} if found.unread else {}
-    return Listing(items=tuple(made[: query.limit] if query.limit is not None else made), incomplete=incomplete)
+    shown = tuple(made[: query.limit] if query.limit is not None else made)
+    if not found.unread:
+        return Listing(items=shown)
+    error = found.unread[0]
+    return Listing(items=shown, incomplete={around.name: error.message}, health={around.name: away.health(error)})
 
 
 def _windows(around: Surroundings, likely: Sequence[Job]) -> "Windows | None":

@@ -70,6 +70,21 @@ def test_a_context_that_is_not_there_greys_out_its_row(cluster_of: Callable[...,
     assert Capability.EXEC in cluster.capabilities
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "health"),
+    [(401, "Unauthorized", "unauthorized"), (403, "Forbidden", "forbidden"), (500, "InternalError", "unreachable")],
+)
+def test_a_cluster_that_answers_and_refuses_us_is_not_called_unreachable(
+    api: FakeApi, cluster: KubernetesCluster, status: int, reason: str, health: str
+) -> None:
+    def trouble(method: str, path: str) -> None:
+        raise Refusal(status, reason, 'User "anna" cannot get path "/version"' if status == 403 else reason)
+
+    api.trouble = trouble
+    seen = cluster.status()
+    assert (seen.health, seen.nodes) == (health, None)
+
+
 def pod(name: str, where: str, gpus: int, *, phase: str = "Running", init: int = 0, sidecar: int = 0) -> dict[str, Any]:
     def container(count: int, **more: str) -> dict[str, Any]:
         return {"resources": {"requests": {"nvidia.com/gpu": str(count), "cpu": "500m", "memory": "1Gi"}}, **more}

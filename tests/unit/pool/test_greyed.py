@@ -111,6 +111,30 @@ def test_my_jobs_on_a_cluster_that_is_away_are_listed_as_unknown(remembered: tup
     assert states(pool, JobQuery())["waits"] == ("queued", ())
 
 
+@pytest.mark.parametrize(
+    ("trouble", "word", "what"),
+    [
+        (AuthError("the token has expired"), "unauthorized", "change"),
+        (NotAllowedError("anna may not list jobs"), "forbidden", "escalate"),
+        (UnavailableError("cannot reach bad"), "unreachable", "wait"),
+    ],
+)
+def test_who_refuses_us_is_not_called_unreachable(
+    remembered: tuple[DirectPool, FakeCluster], trouble: AuthError | NotAllowedError | UnavailableError, word: str, what: str
+) -> None:
+    pool, bad = remembered
+    bad.trouble = trouble
+    for listing in (pool.jobs(JobQuery()), pool.history(JobQuery())):
+        (reason,) = (job.reason for job in listing.items if job.unknown)
+        assert reason is not None
+        assert (reason.code, reason.what, reason.sentence) == (word, what, trouble.message)
+    assert {row.name: row.health for row in pool.clusters().items} == {"bad": word, "good": "healthy"}
+    (option,) = pool.plan(submission(cluster="bad")).options
+    if word != "forbidden":  # it may still be able to run jobs
+        assert option.reason is not None
+        assert option.reason.code == word
+
+
 def test_what_is_asked_for_narrows_the_unknown_ones_too(remembered: tuple[DirectPool, FakeCluster]) -> None:
     pool, _ = remembered
     assert set(states(pool, JobQuery(name="w*"))) == {"waits"}

@@ -1,10 +1,10 @@
-"""How clusters look in a list. What an unreachable cluster holds is unknown, never zero."""
+"""How clusters look in a list. What a cluster holds that cannot be read is unknown, never zero."""
 
 from gpuctl.cli.out.columns import cells
 from gpuctl.cli.result import Column
 from gpuctl.model.place import ClusterStatus
 
-_STYLE = {"healthy": "good", "suspect": "busy", "unreachable": "bad", "lost": "bad"}
+_STYLE = {"healthy": "good", "suspect": "busy", "unreachable": "bad", "unauthorized": "bad", "forbidden": "bad", "lost": "bad"}
 
 
 def name(cluster: ClusterStatus) -> str:
@@ -13,7 +13,7 @@ def name(cluster: ClusterStatus) -> str:
 
 
 def _away(cluster: ClusterStatus) -> bool:
-    return cluster.health in {"unreachable", "lost"}
+    return cluster.health not in {"healthy", "suspect"}
 
 
 def _unread(cluster: ClusterStatus) -> bool:
