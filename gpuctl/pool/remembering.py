@@ -2,8 +2,8 @@
 
 import msgspec
 
-from gpuctl.base import clock
-from gpuctl.base.errors import NotFoundError
+from gpuctl.base import clock, duration
+from gpuctl.base.errors import ConflictError, NotFoundError
 from gpuctl.model.ask import JobQuery, Listing
 from gpuctl.model.job import Job, State
 from gpuctl.model.reason import Explanation, Reason
@@ -132,6 +132,26 @@ def log_gone(job: Job) -> NotFoundError:
         f"nothing is left of the log of job/{job.name}: {job.cluster or 'its cluster'} does not know the job any more",
         code="log-gone",
         hint=f"gpuctl volumes files {volume} {directory.strip('/')}".rstrip() if kept else f"gpuctl rerun {job.name} --logs-to VOLUME",
+    )
+
+
+def not_there(job: Job, what: str) -> ConflictError:
+    """What to say to somebody who wants something of a job that only the record knows and that can only be had while it runs.
+
+    Args:
+        job: as the record has it; final.
+        what: ``enter``: what cannot be done to it.
+    """
+    cause = f"{job.cluster or 'its cluster'} does not know it any more"
+    if job.state is State.LOST and job.reason is not None and job.reason.sentence:
+        cause = job.reason.sentence
+    if job.state is State.LOST and job.ended_at is not None:
+        cause += f"; that was noticed {duration.short(clock.elapsed(job.ended_at, clock.now()))} ago"
+    return ConflictError(
+        f"cannot {what} {job.name}: it {job.state.told}",
+        code="not-running",
+        cause=cause,
+        hint=f"gpuctl why {job.name}    or: gpuctl rerun {job.name}",
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import msgspec
 import pytest
 
 from gpuctl.base import clock
-from gpuctl.base.errors import NotFoundError, UnavailableError
+from gpuctl.base.errors import ConflictError, NotFoundError, UnavailableError
 from gpuctl.cli import outcome
-from gpuctl.model.ask import JobQuery, LogQuery
+from gpuctl.model.ask import ExecTarget, JobChange, JobQuery, LogQuery
 from gpuctl.model.job import State
 from gpuctl.pool import remembering
 from gpuctl.pool.direct import DirectPool
@@ -142,6 +143,43 @@ def test_of_a_job_that_vanished_no_log_is_left(pool: DirectPool, cluster: FakeCl
     assert caught.value.code == "job-not-found"
     on_volume = msgspec.structs.replace(kept, spec=msgspec.structs.replace(kept.spec, logs_to="data:/logs/"))
     assert remembering.log_gone(on_volume).hint == "gpuctl volumes files data logs"
+
+
+ENTER: dict[str, Callable[[DirectPool, str], object]] = {
+    "enter": lambda pool, ref: pool.exec(ref, ExecTarget(), ["true"], tty=False),
+    "copy out of": lambda pool, ref: pool.copy_out(ref, "x", "x"),
+    "forward a port of": lambda pool, ref: list(pool.forward(ref, remote="80", local_port=None, stop=threading.Event())),
+    "look into": lambda pool, ref: pool.top(ref),
+    "update": lambda pool, ref: pool.update(ref, JobChange(priority=1)),
+}
+
+
+@pytest.mark.parametrize("what", ENTER)
+def test_who_wants_something_of_a_job_that_is_gone_is_told_what_became_of_it(
+    pool: DirectPool, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    gone = pool.submit(submission("gone", cluster="res-a")).job
+    ended = ran(pool, cluster, "ended")
+    pool.jobs(MINE)
+    forget(cluster)
+    with pytest.raises(ConflictError) as caught:
+        ENTER[what](pool, gone.name)
+    assert (caught.value.code, caught.value.message) == ("not-running", f"cannot {what} {gone.name}: it was lost")
+    assert caught.value.cause == "res-a does not know it any more; it was queued when it was last seen"
+    assert caught.value.hint == f"gpuctl why {gone.name}    or: gpuctl rerun {gone.name}"
+    noticed = {job.name: job.ended_at for job in pool.jobs(MINE).items}[gone.name]
+    assert noticed is not None
+    later = noticed + timedelta(minutes=5)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    with pytest.raises(ConflictError) as caught:
+        ENTER[what](pool, gone.name)
+    assert str(caught.value.cause).endswith("; that was noticed 5m00s ago")
+    with pytest.raises(ConflictError) as caught:
+        ENTER[what](pool, ended)
+    assert (caught.value.message, caught.value.cause) == (f"cannot {what} {ended}: it has succeeded", "res-a does not know it any more")
+    with pytest.raises(NotFoundError) as missing:
+        ENTER[what](pool, "nobody")
+    assert missing.value.code == "job-not-found"
 
 
 def test_a_job_on_a_cluster_that_is_away_has_not_vanished(pool: DirectPool, cluster: FakeCluster) -> None:
