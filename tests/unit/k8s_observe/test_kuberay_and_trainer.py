@@ -70,6 +70,15 @@ def test_what_is_left_of_a_program_that_failed() -> None:
     assert [event.what for event in found.timeline] == ["submitted", "running", "ended"]
 
 
+@pytest.mark.parametrize("name", ["rayjob-failed", "rayjob-cut"])
+def test_nodes_that_nobody_recorded_are_none_and_no_riddle(name: str) -> None:
+    """The pods of Ray go at the end, and with them the names of their nodes; only where its output went too, something is lost."""
+    subject = recorded(name)
+    assert [each.pods for each in job(subject).attempts] == [()]
+    (vanished,) = job(dataclasses.replace(subject, pods=())).attempts
+    assert [(pod.node, pod.ranks) for pod in vanished.pods] == [("", (0,))]
+
+
 def test_the_last_lines_that_ray_keeps_tell_why() -> None:
     message = (
         "Job entrypoint command failed with exit code 1, last available logs (truncated to 20,000 chars):\n"

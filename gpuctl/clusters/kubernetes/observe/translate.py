@@ -331,6 +331,8 @@ def _attempts(
         pods = [seen for seen in read.pods if seen.attempt == each]
         last = each == numbers[-1]
         gone = subject.pods is not None and (not last or (read.state.final and read.state is not State.SUCCEEDED))
+        if last and read.submitters:  # KubeRay removes Ray as it should, and the program's output is kept: nothing vanished
+            gone = False
         begun = min((seen.started_at for seen in pods if seen.started_at is not None), default=None)
         made.append(
             Attempt(
