@@ -17,8 +17,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
             ``dependency``, ``held``, ``backoff``, ``retrying``, ``capacity``, ``fragmented``, ``never-fits``, ``no-such-gpu``,
             ``device-busy``, ``not-ready``, ``unreachable``, ``quota``, ``window``, ``volume-home``, ``budget``, ``taints``,
             ``image-missing``, ``image-auth``, ``image-rate-limit``, ``image-pull``, ``config-missing``, ``secret-missing``,
-            ``volume-mount``, ``volume-unbound``, ``admission-refused``, ``operator-missing``. Notes: ``silent``, ``code-changed``,
-            ``note``. The table with the keys of ``data`` is in ``gpuctl.policy.explain``.
+            ``volume-mount``, ``volume-unbound``, ``admission-refused``, ``unhealthy``, ``operator-missing``. Notes: ``silent``,
+            ``code-changed``, ``note``. The table with the keys of ``data`` is in ``gpuctl.policy.explain``.
         text: the fact in its own words: a log line, a kernel line, an event's message.
         at: when it happened, if known.
         rank: the global rank it is about, None for the whole job.

@@ -76,6 +76,11 @@ class Event(msgspec.Struct, rename="camel", gc=False):
         return series or self.last_timestamp or self.deprecated_last_timestamp or self.event_time or self.metadata.creation_timestamp
 
     @property
+    def since(self) -> datetime | None:
+        """When it was said first, as far as that is kept."""
+        return self.first_timestamp or self.deprecated_first_timestamp or self.event_time or self.metadata.creation_timestamp
+
+    @property
     def times(self) -> int:
         """How often it was said, at least once."""
         return max(1, self.series.count if self.series else 0, self.count, self.deprecated_count)

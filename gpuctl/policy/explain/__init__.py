@@ -50,6 +50,7 @@ code                      data                                    seen when
 ``volume-mount``          volume                                  a volume cannot be mounted; text: the event
 ``volume-unbound``        volume, class                           a volume is not bound; text: the event
 ``admission-refused``     by                                      an admission webhook or policy refused its objects; text: why
+``unhealthy``             times, since, fatal                     a probe of a pod fails (since in UNIX seconds); fatal: it ended the pod
 ``operator-missing``      kind, operator                          nothing acts on its objects
 ``queued``                ahead, needs, total, free, told         in line; this and the next ones: told, else text, is the sentence
 ``claimed``               ahead, needs, total, free, told         behind older jobs of other users

@@ -197,6 +197,23 @@ def _credentials(case: Case, evidence: Evidence) -> Reason:
     )
 
 
+def _unhealthy(case: Case, evidence: Evidence) -> Reason:
+    times, since = number(evidence, "times"), number(evidence, "since")
+    often = f"{int(times)} times" if times is not None and times > 1 else "once"
+    if since is not None and evidence.at is not None and evidence.at.timestamp() - since >= 1:
+        often += f" in {duration.short(evidence.at.timestamp() - since)}"
+    fatal = evidence.data.get("fatal") is not None
+    last = f", last {duration.short((case.now - evidence.at).total_seconds())} ago" if evidence.at is not None and not fatal else ""
+    pod = who(evidence) if evidence.rank is not None or evidence.task is not None else f"a pod on {evidence.node or 'some node'}"
+    return Reason(
+        code="unhealthy",
+        sentence=f"{pod} {'was ended' if fatal else 'is not ready'}: {clipped(evidence.text, 160)} ({often}{last})",
+        what="change",
+        advice="see what the program does, and whether the probe asks the right port in time",
+        command=f"gpuctl logs {case.name} --tail 50",
+    )
+
+
 WAITS: tuple[Rule, ...] = (
     Rule("cluster-unreachable", Trust.KILLED, LIVE, _unreachable, ("cluster", "seconds")),
     Rule("credentials-expired", Trust.KILLED, LIVE, _credentials, ("cluster", "command")),
@@ -206,6 +223,7 @@ WAITS: tuple[Rule, ...] = (
     Rule("volume-mount", Trust.EVENT, BEFORE_OR_FAILED, _volume_mount, ("volume",)),
     Rule("volume-unbound", Trust.EVENT, BEFORE_OR_FAILED, _volume_unbound, ("volume", "class")),
     Rule("admission-refused", Trust.EVENT, BEFORE_OR_FAILED, _admission, ("by",)),
+    Rule("unhealthy", Trust.EVENT, PENDING, _unhealthy, ("times", "since", "fatal")),
     Rule("operator-missing", Trust.EVENT, BEFORE_OR_FAILED, _operator, ("kind", "operator")),
     *(rule for rule in LINE),
     Rule("taints", Trust.SCHEDULER, PENDING, _taints, ("taints", "nodes")),

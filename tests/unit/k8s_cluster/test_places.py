@@ -384,6 +384,33 @@ def test_a_listing_tells_why_nobody_makes_the_pods(api: FakeApi, cluster: Kubern
     assert {job.name: job.reason and job.reason.code for job in cluster.jobs(JobQuery()).items}[refused] == "queued"
 
 
+def test_events_of_a_pod_that_runs_are_read_where_it_is_not_ready(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
+    name = cluster.launch(submission()).job.name
+    (job,) = api.all("/apis/batch/v1/jobs")
+    template = job["spec"]["template"]
+
+    def ready(answer: str) -> tuple[str, ...]:
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
+        running = {"name": "main", "state": {"running": {"startedAt": "2026-03-01T12:00:00Z"}}}
+        labels = {**template["metadata"]["labels"], names.COMPLETION_INDEX: "0"}
+        made = {
+            "metadata": {"name": f"{name}-0", "uid": "pod-0", "labels": labels, "ownerReferences": [owner]},
+            "spec": {**template["spec"], "nodeName": "node-0"},
+            "status": {"phase": "Running", "containerStatuses": [running], "conditions": [{"type": "Ready", "status": answer}]},
+        }
+        api.put(PODS, made, namespace="ml")
+        said = {"type": "Warning", "reason": "Unhealthy", "message": "Readiness probe failed: refused", "count": 3}
+        about = {"kind": "Pod", "name": f"{name}-0", "uid": api.all(PODS)[0]["metadata"]["uid"]}
+        api.put("/api/v1/events", {"metadata": {"name": "said"}, "involvedObject": about, **said}, namespace="ml")
+        found = cluster.explain(name)
+        assert found.reason.code == "running"
+        return tuple(one.sentence for one in found.also)
+
+    (also,) = ready("False")
+    assert also.startswith("rank 0 on node-0 is not ready: Readiness probe failed: refused (3 times, last ")
+    assert ready("True") == ()
+
+
 def test_a_listing_knows_whose_an_operators_objects_are(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
     api.groups = {**api.groups, ("jobset.x-k8s.io", "v1alpha2"): ENGINES["jobset.x-k8s.io", "v1alpha2"]}
     refused, other = (cluster.launch(submission(nodes=2, retries=1)).job.name for _ in range(2))

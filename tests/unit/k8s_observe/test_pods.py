@@ -1,18 +1,22 @@
 """What pods say: how they ended, who ended them, what they wait for."""
 
+from datetime import datetime, timezone
 from typing import Any
 
+import msgspec
 import pytest
 
 from gpuctl.clusters.kubernetes.manifests import environment
-from gpuctl.clusters.kubernetes.observe import translate_pods
+from gpuctl.clusters.kubernetes.observe import translate, translate_pods
+from gpuctl.clusters.kubernetes.observe.translate import Subject
 from gpuctl.clusters.kubernetes.observe.translate_container import CUT_STATUS, pull_code
 from gpuctl.kube.objects.core import Event
 from gpuctl.kube.objects.pods import Pod
-from gpuctl.model.job import Exit
+from gpuctl.model.job import Exit, State
 from gpuctl.model.reason import Evidence
 from gpuctl.model.spec import JobSpec
-from tests.unit.k8s_observe.made import ended, event, pod
+from gpuctl.policy.explain import explain
+from tests.unit.k8s_observe.made import PLACE, ended, event, pod, root
 
 SPEC = JobSpec(kind="command", command=("x",), nodes=2, gpus=8)
 
@@ -46,6 +50,41 @@ def test_a_start_that_failed_tells_the_runtimes_last_words() -> None:
     message = 'failed to create containerd task: failed to create shim task: OCI runtime create failed: exec: "trian.py": executable file not found in $PATH: unknown'  # noqa: E501
     (found,) = said(pod(phase="Failed", state=ended(128, reason="StartError", message=message)))
     assert found.text == 'exec: "trian.py": executable file not found in $PATH'
+
+
+RUNS = {"running": {"startedAt": "2026-03-01T12:00:10Z"}}
+
+
+def readiness(answer: str) -> dict[str, Any]:
+    return {"conditions": [{"type": "Ready", "status": answer, "reason": "ContainersNotReady"}]}
+
+
+def probed(probe: str, *, code: int = 500, count: int = 9, at: str = "2026-03-01T12:05:00Z") -> Event:
+    told = event("Unhealthy", f"{probe} probe failed: HTTP probe failed with statuscode: {code}", at=at, count=count)
+    return msgspec.structs.replace(told, first_timestamp=datetime(2026, 3, 1, 12, 1, tzinfo=timezone.utc))
+
+
+def test_a_probe_that_fails_is_told_while_the_pod_is_not_ready() -> None:
+    events = (probed("Readiness", code=503, at="2026-03-01T12:03:00Z"), probed("Readiness"), event("Unhealthy", "x", about="pod-1"))
+    going = pod(state=RUNS, status=readiness("False"))
+    (found,) = said(going, events=events)
+    assert (found.code, found.rank, found.node, found.text.rpartition(" ")[2]) == ("unhealthy", 0, "node-a", "500")
+    assert found.data == {"times": "9", "since": "1772366460"}
+    job = msgspec.structs.replace(translate.job(Subject(root=root(), pods=(going,)), PLACE, whole=True), state=State.RUNNING)
+    (also,) = explain(job, [found], datetime(2026, 3, 1, 12, 6, tzinfo=timezone.utc)).also
+    assert also.sentence == (
+        "rank 0 on node-a is not ready: Readiness probe failed: HTTP probe failed with statuscode: 500 (9 times in 4m00s, last 1m00s ago)"
+    )
+    assert said(pod(state=RUNS, status=readiness("True")), events=events) == []  # it has come up since
+    assert said(pod(state=RUNS), events=events) == []  # nobody says that it is not
+
+
+def test_a_probe_that_ended_a_pod_is_told_beside_its_end() -> None:
+    over = pod(phase="Failed", state=ended(137), status=readiness("False"))
+    found = said(over, events=(probed("Liveness"), probed("Readiness")), waits=False)
+    assert [(one.code, one.data.get("fatal")) for one in found] == [("signal", None), ("unhealthy", "yes")]
+    well = pod(phase="Succeeded", state=ended(0), status=readiness("False"))
+    assert said(well, events=(probed("Liveness"),), waits=False) == []
 
 
 def test_a_good_end_says_nothing() -> None:

@@ -323,6 +323,13 @@ GOLDEN: list[tuple[State, Evidence, str, str, str]] = [
         "gpuctl volumes",
     ),
     (
+        State.STARTING,
+        seen("unhealthy", "Readiness probe failed: refused", rank=1, node="a", data={"times": "3"}),
+        "rank 1 on a is not ready: Readiness probe failed: refused (3 times)",
+        "change",
+        "gpuctl logs train-k3f9 --tail 50",
+    ),
+    (
         State.FAILED,
         seen("admission-refused", "no root containers.", data={"by": "kyverno"}),
         "kyverno refused the job: no root containers",

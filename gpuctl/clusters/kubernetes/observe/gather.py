@@ -157,11 +157,11 @@ def _visible(around: Surroundings, version: str) -> bool:
 
 
 def events(around: Surroundings, root: Root, pods: Sequence[Pod]) -> tuple[Event, ...]:
-    """Events about the job's object, what operators made of it, and the first few of its pods that do not run.
+    """Events about the job's object, what operators made of it, and the first few of its pods that do not run or are not ready.
 
     Empty where they may not be read.
     """
-    stuck = [pod for pod in pods if pod.status.phase in ("Pending", "Failed", "Unknown")][:MOST_PODS_WITH_EVENTS]
+    stuck = [pod for pod in pods if pod.status.phase in ("Pending", "Failed", "Unknown") or _unready(pod)][:MOST_PODS_WITH_EVENTS]
     about = [f"involvedObject.uid={uid}" for uid in (root.metadata.uid, *(pod.metadata.uid for pod in stuck))]
     if root.kind != "Job":
         about += [f"involvedObject.uid={uid}" for uid in _below(around, root)]
@@ -175,6 +175,11 @@ def events(around: Surroundings, root: Root, pods: Sequence[Pod]) -> tuple[Event
         return list(around.api.list(EVENTS.path(around.namespace), Event, params={"fieldSelector": selector}))
 
     return tuple(event for answer in together(read, about) if not isinstance(answer, GpuctlError) for event in answer)
+
+
+def _unready(pod: Pod) -> bool:
+    ready = condition(pod.status.conditions, "Ready")
+    return pod.status.phase == "Running" and ready is not None and ready.status == "False"
 
 
 def _below(around: Surroundings, root: Root) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from gpuctl.clusters.kubernetes import names
-from gpuctl.clusters.kubernetes.observe import translate_container, translate_scheduler
+from gpuctl.clusters.kubernetes.observe import translate_container, translate_probes, translate_scheduler
 from gpuctl.kube.objects.core import Event
 from gpuctl.kube.objects.meta import condition
 from gpuctl.kube.objects.pods import Container, ContainerStatus, Pod, Terminated
@@ -206,6 +206,7 @@ def evidence(
             said += _not_started(seen, own, spec=spec, namespace=namespace, gpu_resource=gpu_resource)
         elif seen.stage is Stage.STARTING:
             said += _mounts(seen, own, namespace)
+        said += translate_probes.evidence(seen.pod, own, rank=seen.rank, node=seen.node, attempt=seen.attempt, failed=seen.failed)
         task = tasks[seen.node_index] if seen.node_index < len(tasks) else None
         found += said if task is None else [msgspec.structs.replace(one, task=task) for one in said]
     return tuple(found)
