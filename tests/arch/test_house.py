@@ -13,7 +13,9 @@ STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
 
 
 def test_no_module_is_longer_than_anybody_reads() -> None:
-    lengths = {name: len(path.read_text("utf-8").splitlines()) for name, path in modules().items()}
+    scripts = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.sh")}
+    lengths = {name: len(path.read_text("utf-8").splitlines()) for name, path in (modules() | scripts).items()}
+    assert scripts
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 

@@ -99,12 +99,13 @@ class Intake:
         ``upload``: what goes by a volume is there when this returns.
         """
         spec, code = submission.spec, submission.code
+        ray = spec.kind == "ray"
         if spec.git is not None:
-            return parts.of_repository(spec.git, workdir=spec.workdir, commit=code.commit)
+            return parts.of_repository(spec.git, workdir=spec.workdir, commit=code.commit, ray=ray)
         if not code.workdir:
             return None
         if spec.code_volume is None:
-            return parts.build(code.workdir, name=submission.base_name)
+            return parts.build(code.workdir, name=submission.base_name, ray=ray)
         from gpuctl.clusters.kubernetes.code import onvolume
 
         return onvolume.packed(self._around, submission, spec.code_volume, upload=upload)

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from gpuctl.base.errors import ConflictError, GpuctlError, InvalidInput, NotFoundError, UnavailableError, UsageError
+from gpuctl.clusters.kubernetes import names
 from gpuctl.clusters.kubernetes.cluster import KubernetesCluster
 from gpuctl.clusters.kubernetes.code import onvolume
 from gpuctl.clusters.kubernetes.manifests.render import GIT_IMAGE
@@ -276,6 +277,26 @@ def test_a_repository_is_fetched_by_the_pod(api: FakeApi, cluster: KubernetesClu
     shown = cluster.job(submitted.job.name)
     assert shown.code is not None
     assert (shown.code.commit, shown.spec.git and shown.spec.git.ref, shown.spec.workdir) == (COMMIT, "main", "sub")
+
+
+def test_a_ray_job_brings_the_part_about_ray_however_its_code_comes(
+    api: FakeApi, cluster: KubernetesCluster, submission: Make, volume: Path
+) -> None:
+    def ray(**spec: Any) -> Submission:
+        made = submission(**spec)
+        return msgspec.structs.replace(made, spec=msgspec.structs.replace(made.spec, kind="ray"))
+
+    asked = [
+        (ray(), {"entry.sh", "ray.sh", "part"}),
+        (ray(code_volume="data"), {"entry.sh", "ray.sh"}),
+        (of_repository(ray(), COMMIT), {"entry.sh", "fetch.sh", "ray.sh"}),
+        (msgspec.structs.replace(ray(), code=Code(workdir="")), {"entry.sh", "ray.sh"}),
+    ]
+    for each, programs in asked:
+        before = {secret["metadata"]["name"] for secret in api.all(SECRETS)}
+        cluster.launch(each)
+        fresh = [secret for secret in api.all(SECRETS) if secret["metadata"]["name"] not in before]
+        assert [set(secret["data"]) for secret in fresh if names.CODE in secret["metadata"]["labels"]] == [programs]
 
 
 def test_a_commit_that_only_the_pod_knows_is_shown_once_it_has_it(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:

@@ -18,6 +18,7 @@ from gpuctl.policy.values import PodPlace
 PRODUCT = "NVIDIA-H100-80GB-HBM3"
 ENTRY = b"#!/bin/sh\n"
 CODE = CodeParts(digest="c0de" * 16, entry=ENTRY, parts=(b"first", b"second"), archive_digest="abcd" * 16, cwd="src", files=2, size=11)
+WITH_RAY = msgspec.structs.replace(CODE, ray=b"# ray\n")
 BY_VOLUME = CodeParts(digest="c0de" * 16, entry=ENTRY, archive_digest="abcd" * 16, cwd="src", volume="data")
 SOURCE = GitSource(url="https://git.example/team/code", ref="main")
 FETCHED = CodeParts(digest="c0de" * 16, entry=ENTRY, fetch=b"# fetch\n", git=SOURCE, commit="0123456789" * 4, cwd="sub")
@@ -177,9 +178,13 @@ CASES: dict[str, tuple[JobSpec, Engine, dict[str, Any]]] = {
     "ray-rayjob": (
         JobSpec(kind="ray", nodes=4, gpus=8, script="tune.py", args=("it's",), setup="pip install x", time="2h"),
         Engine.RAYJOB,
-        {},
+        {"code": WITH_RAY},
     ),
-    "ray-rayjob-queue": (JobSpec(kind="ray", nodes=2, gpus=8, command=("python", "-m", "tune"), queue="gpus"), Engine.RAYJOB, WITH_QUEUE),
-    "ray-jobset": (JobSpec(kind="ray", nodes=4, gpus=8, script="tune.py"), Engine.JOBSET, {}),
-    "ray-job": (JobSpec(kind="ray", nodes=2, gpus=8, script="tune.py"), Engine.JOB, {}),
+    "ray-rayjob-queue": (
+        JobSpec(kind="ray", nodes=2, gpus=8, command=("python", "-m", "tune"), queue="gpus"),
+        Engine.RAYJOB,
+        {**WITH_QUEUE, "code": WITH_RAY},
+    ),
+    "ray-jobset": (JobSpec(kind="ray", nodes=4, gpus=8, script="tune.py"), Engine.JOBSET, {"code": WITH_RAY}),
+    "ray-job": (JobSpec(kind="ray", nodes=2, gpus=8, script="tune.py"), Engine.JOB, {"code": WITH_RAY}),
 }

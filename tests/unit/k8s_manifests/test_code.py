@@ -18,6 +18,7 @@ from gpuctl.base.errors import GpuctlError, UsageError
 from gpuctl.base.filetree import Selection
 from gpuctl.clusters.kubernetes import code
 from gpuctl.clusters.kubernetes.code import archive, parts
+from gpuctl.model.spec import GitSource
 
 
 def packed(root: Path) -> archive.Archive:
@@ -201,10 +202,11 @@ def test_gigabytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
         packed(tmp_path)
 
 
-def test_the_largest_code_fits_eight_secrets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ray", [False, True])
+def test_the_largest_code_fits_eight_secrets(ray: bool, tmp_path: Path) -> None:
     noise = os.urandom(archive.LARGEST_ARCHIVE - 3000)
     (tmp_path / "noise").write_bytes(noise)
-    made = code.build(str(tmp_path), name="llama")
+    made = code.build(str(tmp_path), name="llama", ray=ray)
     objects = code.secrets(made, namespace="lab")
     assert len(objects) == len(made.secret_names) == parts.MOST_PARTS
     sizes = [sum(len(base64.b64decode(value)) for value in each["data"].values()) for each in objects]
@@ -225,6 +227,26 @@ def test_the_name_is_the_contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "a").write_text("x")
     monkeypatch.setattr(parts, "program", lambda: b"another program")
     assert code.build(str(tmp_path), name="llama").digest != first.digest
+
+
+def test_only_a_ray_job_carries_the_part_that_is_about_ray(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    source = GitSource(url="https://git.example/team/code", ref="main")
+
+    def made(*, ray: bool) -> list[code.CodeParts]:
+        with (tmp_path.parent / "archive").open("w+b") as target:
+            by_volume = code.by_volume(str(tmp_path), target, name="llama", volume="data", ray=ray)
+        fetched = code.of_repository(source, workdir=None, commit=None, ray=ray)
+        return [code.build(str(tmp_path), name="llama", ray=ray), by_volume, fetched, code.entry_only(ray=ray)]
+
+    def keys(given: code.CodeParts) -> set[str]:
+        return set(code.secrets(given, namespace="lab")[0]["data"])
+
+    plain, rays = made(ray=False), made(ray=True)
+    assert [keys(each) for each in plain] == [{"entry.sh", "part"}, {"entry.sh"}, {"entry.sh", "fetch.sh"}, {"entry.sh"}]
+    assert [keys(ray) - keys(other) for ray, other in zip(rays, plain, strict=True)] == [{"ray.sh"}] * 4
+    # Secrets are named for what is in them, so the two kinds of job share none.
+    assert not {each.digest for each in plain} & {each.digest for each in rays}
 
 
 def test_only_what_was_compared_is_used_again(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def pod(tmp_path: Path, shell: str) -> Iterator[Pod]:
             (tmp_path / "code" / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "code" / path).write_text(content)
         kubelet = {name: changes.pop(name) for name in ("annotations", "env", "index", "labels", "which") if name in changes}
-        packed = changes.pop("code", None) or code.build(str(tmp_path / "code"), name="llama")
+        packed = changes.pop("code", None) or code.build(str(tmp_path / "code"), name="llama", ray=spec.kind == "ray")
         objects = rendered(spec, engine, code=packed, **changes)
         made.append(LittleKubelet(objects, tmp_path / f"pod-{len(made)}", shell=shell, **kubelet))
         return made[-1]
@@ -553,6 +553,6 @@ def test_the_program_is_posix() -> None:
     if checker is None:
         pytest.skip("no shellcheck on PATH")
     package = Path(sys.modules["gpuctl.clusters.kubernetes.code"].__file__ or "")
-    programs = [str(package.with_name(name)) for name in ("entry.sh", "fetch.sh")]
+    programs = [str(package.with_name(name)) for name in ("entry.sh", "fetch.sh", "ray.sh")]
     done = subprocess.run([checker, "-s", "sh", "-S", "warning", *programs], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -41,7 +41,8 @@ def packed(around: Surroundings, submission: Submission, volume: str, *, upload:
     volumes = KubernetesVolumes(around, mounted=dict)
     _refuse_single(submission, volumes.claim(volume), around)
     with tempfile.NamedTemporaryFile(prefix="gpuctl-code-") as file:
-        code = parts.by_volume(submission.code.workdir, cast("BinaryIO", file), name=submission.base_name, volume=volume)
+        ray = submission.spec.kind == "ray"
+        code = parts.by_volume(submission.code.workdir, cast("BinaryIO", file), name=submission.base_name, volume=volume, ray=ray)
         if not upload:
             return code
         assert code.archive_digest is not None

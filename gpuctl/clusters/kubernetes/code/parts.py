@@ -25,6 +25,7 @@ LARGEST_PART = 900 << 10
 MOST_PARTS = 8
 ENTRY = "entry.sh"
 FETCH = "fetch.sh"
+RAY = "ray.sh"
 PART = "part"
 
 
@@ -41,6 +42,7 @@ class CodeParts(msgspec.Struct, frozen=True, kw_only=True):
         volume: the volume that holds the archive, where it is not in ``parts``.
         git, commit: the repository that the pod fetches instead, and which commit; None: what the ref is then.
         fetch: the part of the in-pod program that does so.
+        ray: the part that is about Ray; empty for jobs of other kinds.
         notes: what somebody should know, for stderr.
     """
 
@@ -54,6 +56,7 @@ class CodeParts(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     volume: str | None = None
     fetch: bytes = b""
+    ray: bytes = b""
     git: GitSource | None = None
     commit: str | None = None
 
@@ -63,13 +66,21 @@ class CodeParts(msgspec.Struct, frozen=True, kw_only=True):
         return self.archive_digest is not None or self.git is not None
 
     @property
+    def programs(self) -> dict[str, bytes]:
+        """The files of the in-pod program that this job's pods need, by name; the one that is run comes first."""
+        beside = {FETCH: self.fetch, RAY: self.ray}
+        return {ENTRY: self.entry, **{name: content for name, content in beside.items() if content}}
+
+    @property
     def secret_names(self) -> tuple[str, ...]:
         """The names of the Secrets, the one with the program first."""
         return tuple(names.code_secret(self.digest, number) for number in range(max(1, len(self.parts))))
 
 
-def build(workdir: str, *, name: str) -> CodeParts:
+def build(workdir: str, *, name: str, ray: bool = False) -> CodeParts:
     """The code that holds ``workdir``: files of its git work tree, or below it, that no ignore file names.
+
+    ``ray``: for a job of kind ray, whose pods need that part of the in-pod program.
 
     Raises:
         UsageError: ``code-too-large``, ``code-unreadable``.
@@ -78,11 +89,12 @@ def build(workdir: str, *, name: str) -> CodeParts:
     tree = filetree.select(workdir)
     archive = pack(tree, name=name)
     inside = os.path.relpath(workdir, tree.root)
-    entry = program()
+    entry, rays = program(), about_ray() if ray else b""
     return CodeParts(
-        digest=_digest(entry, archive.digest),
+        digest=_digest(entry, rays, archive=archive.digest),
         entry=entry,
-        parts=_cut(archive.content, first=LARGEST_PART - len(entry)),
+        ray=rays,
+        parts=_cut(archive.content, first=LARGEST_PART - len(entry) - len(rays)),
         archive_digest=archive.digest,
         cwd="" if inside == "." else inside,
         files=archive.files,
@@ -91,7 +103,7 @@ def build(workdir: str, *, name: str) -> CodeParts:
     )
 
 
-def by_volume(workdir: str, target: BinaryIO, *, name: str, volume: str) -> CodeParts:
+def by_volume(workdir: str, target: BinaryIO, *, name: str, volume: str, ray: bool = False) -> CodeParts:
     """As :func:`build`, with the archive in the open file ``target``, to be put onto ``volume``. There is no limit.
 
     Raises:
@@ -110,10 +122,11 @@ def by_volume(workdir: str, target: BinaryIO, *, name: str, volume: str) -> Code
             hint="TMPDIR=/somewhere/with/room gpuctl submit ...",
         ) from error
     inside = os.path.relpath(workdir, tree.root)
-    entry = program()
+    entry, rays = program(), about_ray() if ray else b""
     return CodeParts(
-        digest=_digest(entry, archive.digest),
+        digest=_digest(entry, rays, archive=archive.digest),
         entry=entry,
+        ray=rays,
         archive_digest=archive.digest,
         cwd="" if inside == "." else inside,
         files=archive.files,
@@ -123,23 +136,32 @@ def by_volume(workdir: str, target: BinaryIO, *, name: str, volume: str) -> Code
     )
 
 
-def of_repository(source: GitSource, *, workdir: str | None, commit: str | None) -> CodeParts:
+def of_repository(source: GitSource, *, workdir: str | None, commit: str | None, ray: bool = False) -> CodeParts:
     """The code of a repository, which the pods fetch themselves; ``workdir`` is below its root."""
-    entry, script = program(), fetching()
+    entry, fetch, rays = program(), fetching(), about_ray() if ray else b""
     notes = () if commit is not None else (f"{source.url} cannot be read from here: each node takes what {source.ref} is when it starts",)
     cwd = os.path.normpath(workdir) if workdir else ""
-    digest = hashlib.sha256(hashlib.sha256(entry).digest() + hashlib.sha256(script).digest()).hexdigest()
-    return CodeParts(digest=digest, entry=entry, fetch=script, cwd="" if cwd == "." else cwd, git=source, commit=commit, notes=notes)
+    return CodeParts(
+        digest=_digest(entry, fetch, rays),
+        entry=entry,
+        fetch=fetch,
+        ray=rays,
+        cwd="" if cwd == "." else cwd,
+        git=source,
+        commit=commit,
+        notes=notes,
+    )
 
 
-def _digest(entry: bytes, archive: str) -> str:
-    return hashlib.sha256(hashlib.sha256(entry).digest() + bytes.fromhex(archive)).hexdigest()
-
-
-def entry_only() -> CodeParts:
+def entry_only(*, ray: bool = False) -> CodeParts:
     """No code, only the in-pod program."""
-    entry = program()
-    return CodeParts(digest=hashlib.sha256(hashlib.sha256(entry).digest()).hexdigest(), entry=entry)
+    entry, rays = program(), about_ray() if ray else b""
+    return CodeParts(digest=_digest(entry, rays), entry=entry, ray=rays)
+
+
+def _digest(*programs: bytes, archive: str = "") -> str:
+    sums = [hashlib.sha256(each).digest() for each in programs if each]
+    return hashlib.sha256(b"".join(sums) + bytes.fromhex(archive)).hexdigest()
 
 
 @functools.cache
@@ -154,6 +176,12 @@ def fetching() -> bytes:
     return importlib.resources.files("gpuctl.clusters.kubernetes.code").joinpath(FETCH).read_bytes()
 
 
+@functools.cache
+def about_ray() -> bytes:
+    """The part of the in-pod program that is about Ray."""
+    return importlib.resources.files("gpuctl.clusters.kubernetes.code").joinpath(RAY).read_bytes()
+
+
 def secrets(code: CodeParts, *, namespace: str) -> tuple[dict[str, Any], ...]:
     """The immutable Secrets of the code, the one with the program first.
 
@@ -163,9 +191,7 @@ def secrets(code: CodeParts, *, namespace: str) -> tuple[dict[str, Any], ...]:
     for number, name in enumerate(code.secret_names):
         data: dict[str, str] = {}
         if number == 0:
-            data[ENTRY] = base64.b64encode(code.entry).decode()
-            if code.fetch:
-                data[FETCH] = base64.b64encode(code.fetch).decode()
+            data |= {key: base64.b64encode(content).decode() for key, content in code.programs.items()}
         if number < len(code.parts):
             data[PART] = base64.b64encode(code.parts[number]).decode()
         found.append(

@@ -168,9 +168,7 @@ def pod_volumes(job: Rendering) -> list[dict[str, Any]]:
     """The volumes behind :func:`code_mounts`."""
     sources = []
     for number, name in enumerate(job.code.secret_names):
-        items = [{"key": "entry.sh", "path": "entry.sh"}] if number == 0 else []
-        if number == 0 and job.code.fetch:
-            items.append({"key": "fetch.sh", "path": "fetch.sh"})
+        items = [{"key": each, "path": each} for each in job.code.programs] if number == 0 else []
         if number < len(job.code.parts):
             items.append({"key": "part", "path": f"part.{number}"})
         sources.append({"secret": {"name": name, "items": items}})

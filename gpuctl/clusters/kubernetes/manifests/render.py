@@ -81,7 +81,7 @@ def render(
     _check(spec, name, engine)
     object_name = names.object_name(name, attempt)
     who = metadata.Identity(job_id=job_id, name=name, object_name=object_name, user=user, team=team, attempt=attempt, kind=spec.kind)
-    packed = code or parts.entry_only()
+    packed = code or parts.entry_only(ray=spec.kind == "ray")
     labels = metadata.labels(who, submission)
     notes = metadata.annotations(who, submission, engine=engine, placement=placement, code=packed.digest if code is not None else None)
     if packed.volume is not None and packed.archive_digest is not None:
