@@ -15,6 +15,7 @@ from gpuctl.kube.paging import Listing, Page, pages
 from gpuctl.kube.resources import ACCESS_REVIEWS, Resource, target
 
 if TYPE_CHECKING:
+    from gpuctl.kube.chunks import Chunks
     from gpuctl.kube.discovery import Discovery
     from gpuctl.kube.transport import Trace, Transport
     from gpuctl.kube.watch import Change
@@ -203,7 +204,7 @@ class Api:
 
         return changes(self._transport, path, item, resource_version=resource_version, stop=stop, params=params)
 
-    def stream(self, path: str, *, params: Params | None = None, read_s: float | None = None) -> "AbstractContextManager[Iterator[bytes]]":
+    def stream(self, path: str, *, params: Params | None = None, read_s: float | None = None) -> "AbstractContextManager[Chunks]":
         """The bytes of an answer as they come (logs). Leaving the context closes the connection.
 
         ``read_s`` is the longest silence in seconds; None waits for ever, as a followed log needs.

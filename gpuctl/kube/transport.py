@@ -19,6 +19,7 @@ import msgspec
 
 from gpuctl.kube import retries
 from gpuctl.kube.broken import connection_failure
+from gpuctl.kube.chunks import Chunks
 from gpuctl.kube.connection import Connection, load_httpx
 from gpuctl.kube.credentials import Credential
 from gpuctl.kube.errors import ApiFailure, TooMany, Unauthorized, Unavailable, Undecodable
@@ -131,7 +132,7 @@ class Transport:
     @contextmanager
     def stream(
         self, method: str, path: str, *, params: Params | None = None, accept: str = "application/json", read_s: float | None = None
-    ) -> Iterator[Iterator[bytes]]:
+    ) -> Iterator[Chunks]:
         """The chunks of an answer as they come; see :meth:`gpuctl.kube.api.Api.stream`."""
         with self.response(method, path, params=params, accept=accept, read_s=read_s) as answer:
             asked = target(method, path)
@@ -164,17 +165,9 @@ class Transport:
         finally:
             answer.close()
 
-    def chunks(self, answer: "httpx.Response", asked: Target) -> Iterator[bytes]:
-        """The chunks of an open answer.
-
-        Raises:
-            Unavailable: it was cut before its end, or silent for too long.
-        """
-        library = load_httpx()
-        try:
-            yield from answer.iter_bytes()
-        except (library.HTTPError, library.StreamError) as error:
-            raise self.broken(error, asked) from None
+    def chunks(self, answer: "httpx.Response", asked: Target) -> Chunks:
+        """The chunks of an open answer."""
+        return Chunks(self, answer, asked)
 
     def cut(self, answer: "httpx.Response") -> None:
         """End an open answer from another thread than the one that reads it, which then sees the stream's end or an error."""

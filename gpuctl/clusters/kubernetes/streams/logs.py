@@ -20,9 +20,13 @@ AT_A_TIME = 32
 
 
 class _Pod:
-    """The one stream of a pod (``port.stream.Together``)."""
+    """The one stream of a pod (``port.stream.Together``).
 
-    def __init__(self, api: Api, target: PodTarget, states: PodStates, *, pace: Pace, gate: threading.Semaphore) -> None:
+    Args:
+        gate: for pods that are too many to be read at once: the merge waits for all of them, so each is read to its end before its turn.
+    """
+
+    def __init__(self, api: Api, target: PodTarget, states: PodStates, *, pace: Pace, gate: threading.Semaphore | None) -> None:
         self._api = api
         self._target = target
         self._states = states
@@ -42,7 +46,8 @@ class _Pod:
             follow=follow,
             tail=tail,
             pace=self._pace,
-            gate=self._gate,
+            gate=None if follow else self._gate,
+            direct=self._gate is None and not follow,
         )
         batches = _primed(reading.ahead)
         next(batches)
@@ -92,7 +97,7 @@ def logs_of(
         and pod.attempt == (query.attempt if query.attempt is not None else last[pod.task])
     ]
     states = PodStates(api, chosen, selector=selector)
-    gate = threading.Semaphore(AT_A_TIME)
+    gate = threading.Semaphore(AT_A_TIME) if len(chosen) > AT_A_TIME else None
     found: list[PodLog] = []
     for pod in sorted(chosen, key=lambda each: (-1 if each.task is None else each.task, each.node)):
         whose: list[int | None] = [rank for rank in pod.ranks if query.ranks is None or rank in query.ranks]

@@ -1,17 +1,20 @@
 """One container's log over the wire: one request, and what came of it."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
 from gpuctl.clusters.kubernetes.streams import records
 from gpuctl.clusters.kubernetes.streams.records import INSTANT, Marking
 from gpuctl.clusters.kubernetes.streams.resume import Resume
 from gpuctl.clusters.kubernetes.streams.target import PodTarget
 from gpuctl.kube.api import Api
+from gpuctl.kube.chunks import Chunks
 from gpuctl.kube.errors import ApiFailure, Invalid
 
-Put = Callable[[list[bytes]], None]
-"""Takes marked records."""
+T = TypeVar("T")
+Flow = Generator[list[bytes], None, T]
+"""Marked records as they are read, empty lists where it may be left to another thread to go on; at the end what came of it."""
 _WORTH = 1 << 16
 """Bytes that are worth being looked at, when nobody waits for each line."""
 _NOT_YET = ("is waiting to start", "does not have a host assigned", "is not available", "PodInitializing")
@@ -50,7 +53,6 @@ class Fetch:
     Args:
         since: an instant in the header's form; what is older is left out.
         silence_s: seconds without a byte after which a connection counts as dead.
-        put: where records go.
         idle: called before each wait for bytes and, with False, after it.
         closing: whether nobody wants any more.
     """
@@ -62,7 +64,6 @@ class Fetch:
         *,
         since: str | None,
         silence_s: float,
-        put: Put,
         idle: Callable[[bool], None],
         closing: Callable[[], bool],
     ) -> None:
@@ -70,11 +71,15 @@ class Fetch:
         self._target = target
         self._since = since.encode() if since is not None else None
         self._silence_s = silence_s
-        self.put = put
         self._idle = idle
         self._closing = closing
+        self._chunks: Chunks | None = None
 
-    def read(self, chapter: Chapter, *, follow: bool = False, previous: bool = False, tail: int | None = None) -> ApiFailure | None:
+    def ready(self) -> bool:
+        """Whether bytes have come, so that what is read next is not waited for."""
+        return self._chunks is not None and self._chunks.ready()
+
+    def read(self, chapter: Chapter, *, follow: bool = False, previous: bool = False, tail: int | None = None) -> Flow[ApiFailure | None]:
         """Read what is new, from where reading ended before. The failure that ended it, if it did not end by itself.
 
         Args:
@@ -97,25 +102,27 @@ class Fetch:
             params["sinceTime"] = since
         try:
             with self._api.stream(f"{self._target.path}/log", params=params, read_s=self._silence_s) as chunks:
-                self._whole(chapter, chunks, worth=0 if follow else _WORTH)
+                self._chunks = chunks
+                yield from self._whole(chapter, chunks, worth=0 if follow else _WORTH)
         except ApiFailure as failure:
             return failure
+        finally:
+            self._chunks = None
         return None
 
-    def finish(self, chapter: Chapter) -> None:
-        """The container has ended and all of it was read: hand over the line that has no newline."""
+    def finish(self, chapter: Chapter) -> list[bytes]:
+        """The container has ended and all of it was read: the line that has no newline."""
         if not chapter.rest:
-            return
+            return []
         lines, _ = records.canonical([chapter.rest])
         chapter.rest = b""
-        if lines:
-            self.put(chapter.marking.part(lines[0], since=self._since))
+        return chapter.marking.part(lines[0], since=self._since) if lines else []
 
-    def note(self, chapter: Chapter, text: str) -> None:
-        """Say something of our own, once, in the log of the agent or, where that is not read, of the first that is."""
-        self.put([chapter.marking.note(text, chapter.at)])
+    def note(self, chapter: Chapter, text: str) -> list[bytes]:
+        """Something of our own, in the log of the agent or, where that is not read, of the first that is."""
+        return [chapter.marking.note(text, chapter.at)]
 
-    def _whole(self, chapter: Chapter, chunks: Iterator[bytes], *, worth: int) -> None:
+    def _whole(self, chapter: Chapter, chunks: Chunks, *, worth: int) -> Flow[None]:
         pieces: list[bytes] = []
         size = 0
         self._idle(True)
@@ -127,51 +134,55 @@ class Fetch:
                 pieces.append(chunk)
                 size += len(chunk)
                 if size > worth and b"\n" in chunk:
-                    pieces = [self._full(chapter, pieces)]
-                    size = 0
+                    found, rest = self._full(chapter, pieces)
+                    pieces, size = [rest], 0
+                    yield found
+                else:
+                    yield []
                 self._idle(True)
         except ApiFailure:
-            self._full(chapter, pieces)
+            yield self._full(chapter, pieces)[0]
             raise
         self._idle(False)
-        rest = self._full(chapter, pieces)
+        found, rest = self._full(chapter, pieces)
+        yield found
         if rest and records.canonical([rest])[1]:
-            self._strange(chapter, [rest])
+            yield self._strange(chapter, [rest])
         else:
             chapter.rest = rest
-        self._new(chapter, chapter.resume.end())
+        yield self._new(chapter, chapter.resume.end())
         chapter.complete = True
 
-    def _full(self, chapter: Chapter, pieces: list[bytes]) -> bytes:
-        """Hand over the full lines; what is left of the last one."""
+    def _full(self, chapter: Chapter, pieces: list[bytes]) -> tuple[list[bytes], bytes]:
+        """The records of the full lines, and what is left of the last one."""
         whole, newline, rest = b"".join(pieces).rpartition(b"\n")
-        if newline:
-            self._lines(chapter, whole.split(b"\n"))
-        return rest
+        return self._lines(chapter, whole.split(b"\n")) if newline else [], rest
 
-    def _lines(self, chapter: Chapter, lines: list[bytes]) -> None:
+    def _lines(self, chapter: Chapter, lines: list[bytes]) -> list[bytes]:
         chapter.lines += len(lines)
         lines, strange = records.canonical(lines)
-        if lines:
-            self._new(chapter, chapter.resume.fresh(lines))
-        if strange:
-            self._strange(chapter, strange)
+        found = self._new(chapter, chapter.resume.fresh(lines)) if lines else []
+        return found + self._strange(chapter, strange) if strange else found
 
-    def _new(self, chapter: Chapter, lines: list[bytes]) -> None:
+    def _new(self, chapter: Chapter, lines: list[bytes]) -> list[bytes]:
         if not lines:
-            return
+            return []
+        notes: list[bytes] = []
         if chapter.resume.gap:
             chapter.resume.gap = False
             upto = lines[0][:INSTANT].decode()
             text = f"lines between {chapter.at.decode()} and {upto} may be missing: the node rotated the log of {self._target.place}"
-            self.put([chapter.marking.note(text, max(chapter.marking.last, lines[0][:INSTANT]))])
-        self.put(chapter.marking.records(lines, since=self._since))
+            notes.append(chapter.marking.note(text, max(chapter.marking.last, lines[0][:INSTANT])))
+        found = chapter.marking.records(lines, since=self._since)
+        return notes + found if notes else found
 
-    def _strange(self, chapter: Chapter, lines: list[bytes]) -> None:
+    def _strange(self, chapter: Chapter, lines: list[bytes]) -> list[bytes]:
+        notes: list[bytes] = []
         for line in lines:
             if line not in chapter.told:
                 chapter.told.add(line)
-                self.note(chapter, f"the node of {self._target.place} says: {line.decode('utf-8', 'replace')}")
+                notes += self.note(chapter, f"the node of {self._target.place} says: {line.decode('utf-8', 'replace')}")
+        return notes
 
 
 def not_started(failure: ApiFailure) -> bool:

@@ -1,16 +1,22 @@
-"""What one thread reads of a pod's log, handed over to the one who wants it."""
+"""What is read of a pod's log ahead of the one who wants it."""
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
 from gpuctl.base.errors import GpuctlError
+from gpuctl.clusters.kubernetes.streams.podlog import Flow
 from gpuctl.clusters.kubernetes.streams.spool import Spool
 
 _ASK = 0.2
 """Seconds an empty-handed reader waits at most."""
+_AWAY = 0.5
+"""Seconds without a word from the reader after which the thread reads on."""
+_LONG = 1.0
+"""Seconds between two looks at what should have been told."""
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +48,11 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readahead:
-    """A queue of records with one writer and one reader.
+    """A queue of records, filled by a thread of its own, whose work its one reader may take over.
+
+    To hand each piece from one thread to another costs as much as to read it. So where ``ready`` says that bytes have come, the reader
+    reads them himself. What has to be waited for is left to the thread: opening, slow answers, and everything while the reader is away,
+    since what a node rotates away meanwhile cannot be read again.
 
     Args:
         follow: whether there is a moment at which nothing new is there, although there will be.
@@ -51,22 +61,39 @@ class Readahead:
     def __init__(self, *, follow: bool, pace: Pace) -> None:
         self._follow = follow
         self._pace = pace
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._turn = threading.Condition(lock)  # the thread waits here; to wake it for nothing would cost what is to be saved
         self._spool = Spool(memory=pace.memory)
-        self._started = time.monotonic()
+        self._flow: Flow[None] | None = None
+        self._ready: Callable[[], bool] | None = None
+        self._started = self._seen = time.monotonic()
         self._idle_since: float | None = None
         self._answered = False
         self._asked = False
+        self._busy = False
         self._ended = False
         self._failure: GpuctlError | None = None
         self.closing = threading.Event()
         """Set when nobody reads any more."""
 
+    def begin(self, flow: Flow[None], *, name: str, gate: threading.Semaphore | None, ready: Callable[[], bool] | None) -> None:
+        """Start to read.
+
+        Args:
+            flow: what reads, by turns in the thread and in the reader's; it raises nothing but GpuctlError.
+            name: of the thread.
+            gate: held by the thread.
+            ready: whether what ``flow`` brings next need not be waited for; None to leave everything to the thread.
+        """
+        self._flow, self._ready = flow, ready
+        threading.Thread(target=self._run, args=(gate or nullcontext(),), name=name, daemon=True).start()
+
     def leave(self) -> None:
         """The reader goes away, which ends the reading."""
         with self._changed:
             self.closing.set()
-            self._changed.notify_all()
+            self._turn.notify()
             if self._ended:
                 self._spool.close()
 
@@ -86,7 +113,7 @@ class Readahead:
             self.leave()
 
     def idle(self, waits: bool) -> None:
-        """The writer begins, or ends, to wait for more."""
+        """Reading begins, or ends, to wait for more."""
         self._idle_since = time.monotonic() if waits else None
         if not waits and not self._answered:
             self.known()
@@ -99,42 +126,85 @@ class Readahead:
                 self._idle_since = time.monotonic()
             self._changed.notify_all()
 
-    def put(self, records: list[bytes]) -> None:
-        """Hand over records. Waits while too much lies here and nobody comes for it."""
+    def _run(self, gate: AbstractContextManager[object]) -> None:
+        with gate:
+            while self._turned():
+                batch = self._step()
+                with self._changed:
+                    if batch and not self.closing.is_set():
+                        self._spool.put(batch)
+                    self._changed.notify_all()
+            assert self._flow is not None
+            self._flow.close()
         with self._changed:
-            if records and not self.closing.is_set():
-                self._spool.put(records)
-                self._changed.notify_all()
-            while self._spool.size > self._pace.most and not self._asked and not self.closing.is_set():
-                self._changed.wait(1.0)
-            self._asked = False
-
-    def end(self, failure: GpuctlError | None) -> None:
-        """Nothing follows; who has had everything gets ``failure``, if there was one."""
-        with self._changed:
-            self._failure, self._ended = failure, True
+            self._ended = True
             if self.closing.is_set():
                 self._spool.close()
-            self._changed.notify_all()
+
+    def _turned(self) -> bool:
+        """Wait for the thread's turn; False when there is nothing to read any more."""
+        with self._turn:
+            while self._busy or not (self._ended or self.closing.is_set()):
+                wait = _LONG if self._busy else self._rest()
+                if wait <= 0:
+                    self._busy, self._asked = True, False
+                    return True
+                self._turn.wait(wait)
+            return False
+
+    def _rest(self) -> float:
+        """How many seconds the thread need not read unless it is asked to."""
+        if self._asked:
+            return 0.0
+        if self._spool.size > self._pace.most:
+            return _LONG
+        return self._seen + _AWAY - time.monotonic() if self._ready is not None and self._answered else 0.0
+
+    def _step(self) -> list[bytes]:
+        """Read on: for the one whose turn it is."""
+        assert self._flow is not None
+        failure: GpuctlError | None = None
+        ended = True
+        try:
+            batch = next(self._flow, None)
+            ended = batch is None
+            return batch or []
+        except GpuctlError as error:
+            failure = error
+            return []
+        finally:
+            with self._changed:
+                self._busy = False
+                if ended:
+                    self._failure, self._ended = failure, True
+                    self._turn.notify()
 
     def _take(self) -> list[bytes] | None:
-        asked = time.monotonic()
-        with self._changed:
-            while True:
+        asked = self._seen = time.monotonic()
+        while True:
+            with self._changed:
+                full = self._spool.size > self._pace.most
                 batch = self._spool.take()
                 if batch:
-                    self._changed.notify_all()
+                    if full:
+                        self._turn.notify()
                     return batch
                 if self._ended:
                     if self._failure is not None:
                         raise self._failure
                     return None
-                self._asked = True
-                self._changed.notify_all()
                 wait = self._still(asked, time.monotonic())
-                if wait <= 0:
-                    return []
-                self._changed.wait(wait)
+                if self._busy or self._ready is None or not self._ready():
+                    self._asked = True
+                    self._turn.notify()
+                    if wait <= 0:
+                        return []
+                    self._changed.wait(wait)
+                    continue
+                self._busy = True
+            batch = self._step()
+            if batch or (wait <= 0 and not self._ended):
+                return batch
 
     def _still(self, asked: float, now: float) -> float:
         """How many seconds longer an empty-handed reader waits."""

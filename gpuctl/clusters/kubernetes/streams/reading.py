@@ -1,13 +1,14 @@
-"""One pass over one pod's log, in a thread of its own, for all of its ranks that somebody wants."""
+"""One pass over one pod's log, for all of its ranks that somebody wants."""
 
 import random
 import threading
 import time
 from collections.abc import Mapping
+from typing import TypeVar, cast
 
 from gpuctl.base.errors import GpuctlError, InternalError
 from gpuctl.clusters.kubernetes.streams import podlog, records
-from gpuctl.clusters.kubernetes.streams.podlog import Chapter, Fetch
+from gpuctl.clusters.kubernetes.streams.podlog import Chapter, Fetch, Flow
 from gpuctl.clusters.kubernetes.streams.podstate import PodStates
 from gpuctl.clusters.kubernetes.streams.readahead import Pace, Readahead
 from gpuctl.clusters.kubernetes.streams.records import Marking
@@ -16,6 +17,7 @@ from gpuctl.clusters.kubernetes.streams.target import PodTarget
 from gpuctl.kube.api import Api
 from gpuctl.kube.errors import ApiFailure, Gone, NotFound, TooMany, Unavailable, Undecodable
 
+T = TypeVar("T")
 _PASSING = (Unavailable, TooMany, Gone, Undecodable)
 """Failures that may be over a moment later."""
 _TAIL_TRIES = 3
@@ -34,6 +36,7 @@ class Reading:
         tail: begin with the last so many lines.
         pace: how patient to be.
         gate: held while reading what is there; bounds how many pods are read at a time.
+        direct: whether who wants the log may read it in his own thread.
     """
 
     def __init__(
@@ -47,61 +50,41 @@ class Reading:
         follow: bool,
         tail: int | None,
         pace: Pace,
-        gate: threading.Semaphore,
+        gate: threading.Semaphore | None,
+        direct: bool,
     ) -> None:
         self._target = target
         self._states = states
         self._follow = follow
         self._tail = tail
         self._pace = pace
-        self._gate = gate
         self._marks = marks
-        self._kept: list[bytes] | None = None
         self.ahead = Readahead(follow=follow, pace=pace)
         self._closing = self.ahead.closing
-        self._fetch = Fetch(
-            api,
-            target,
-            since=since,
-            silence_s=pace.silence_s,
-            put=self._put,
-            idle=self.ahead.idle,
-            closing=self._closing.is_set,
-        )
-        threading.Thread(target=self._run, name=f"log-{target.name}", daemon=True).start()
+        self._fetch = Fetch(api, target, since=since, silence_s=pace.silence_s, idle=self.ahead.idle, closing=self._closing.is_set)
+        self.ahead.begin(self._safely(), name=f"log-{target.name}", gate=gate, ready=self._fetch.ready if direct else None)
 
-    def _put(self, marked: list[bytes]) -> None:
-        if self._kept is None:
-            self.ahead.put(marked)
-        else:
-            self._kept += marked
-
-    def _run(self) -> None:
-        failure: GpuctlError | None = None
+    def _safely(self) -> Flow[None]:
+        """Everything, and no other errors than gpuctl's."""
         try:
-            if self._follow:
-                self._read()
-            else:
-                with self._gate:
-                    self._read()
-        except GpuctlError as error:
-            failure = error
+            yield from self._read()
+        except GpuctlError:
+            raise
         except Exception as error:
             if not self._closing.is_set():
-                failure = InternalError(f"cannot read the log of {self._target.place}: {type(error).__name__}: {error}")
-        self.ahead.end(failure)
+                raise InternalError(f"cannot read the log of {self._target.place}: {type(error).__name__}: {error}") from error
 
-    def _read(self) -> None:
+    def _read(self) -> Flow[None]:
         chapters = self._chapters()
         if self._tail is not None:
-            self._last_lines(chapters, self._tail)
+            yield from self._last_lines(chapters, self._tail)
         last = b""
         for chapter in chapters:
             chapter.marking.last = max(chapter.marking.last, last)
             if self._follow and not self._target.previous:
-                self._followed(chapter)
+                yield from self._followed(chapter)
             elif self._tail is None:
-                self._once(chapter)
+                yield from self._once(chapter)
             last = chapter.marking.last
             if self._closing.is_set():
                 return
@@ -117,18 +100,18 @@ class Reading:
             chapters = before + chapters
         return chapters
 
-    def _once(self, chapter: Chapter) -> None:
+    def _once(self, chapter: Chapter) -> Flow[None]:
         """What is there now."""
         began = time.monotonic()
         wait = self._pace.first_wait_s
         while True:
-            failure = self._fetch.read(chapter, previous=self._target.previous)
+            failure = yield from self._fetch.read(chapter, previous=self._target.previous)
             if failure is None:
                 if chapter.rest and self._over(chapter):
-                    self._fetch.finish(chapter)
+                    yield self._fetch.finish(chapter)
                 return
             if isinstance(failure, NotFound):
-                self._lost(chapter)
+                yield from self._lost(chapter)
                 return
             if podlog.not_started(failure) or podlog.no_previous(failure):
                 return
@@ -137,11 +120,11 @@ class Reading:
             if time.monotonic() - began > self._pace.farewell_s or self._closing.is_set():
                 if not failure.status:  # not even the API server answers
                     raise failure
-                self._given_up(chapter, failure)
+                yield from self._given_up(chapter, failure)
                 return
             wait = self._pause(wait)
 
-    def _followed(self, chapter: Chapter) -> None:
+    def _followed(self, chapter: Chapter) -> Flow[None]:
         """Everything until the container has ended for good."""
         seen_after = float("-inf")
         trouble: float | None = None
@@ -157,7 +140,7 @@ class Reading:
                 wait = self._pause(wait)
                 continue
             if standing is None:
-                self._lost(chapter)
+                yield from self._lost(chapter)
                 return
             if not standing.started:
                 if standing.over:
@@ -166,12 +149,12 @@ class Reading:
                 seen_after = time.monotonic()
                 self._closing.wait(self._pace.poll_s)
                 continue
-            self._noticed(chapter, standing.restarts)
+            yield from self._noticed(chapter, standing.restarts)
             before = chapter.resume.anchor
-            failed = self._fetch.read(chapter, follow=not standing.over)
+            failed = yield from self._fetch.read(chapter, follow=not standing.over)
             seen_after = time.monotonic()
             if failed is None and standing.over:
-                self._fetch.finish(chapter)
+                yield self._fetch.finish(chapter)
                 return
             if failed is None or chapter.resume.anchor is not before:
                 trouble = None
@@ -181,23 +164,25 @@ class Reading:
             else:
                 trouble = trouble if trouble is not None else seen_after
                 if standing.over and seen_after - trouble > self._pace.farewell_s:
-                    self._given_up(chapter, failed)
+                    yield from self._given_up(chapter, failed)
                     return
             wait = self._pause(wait)
 
-    def _noticed(self, chapter: Chapter, restarts: int) -> None:
+    def _noticed(self, chapter: Chapter, restarts: int) -> Flow[None]:
         """A container that was started again writes a new log; first the rest of the one before it."""
         if chapter.restarts is not None and restarts > chapter.restarts:
             failed: ApiFailure | None = None
             if restarts == chapter.restarts + 1:
-                failed = self._fetch.read(chapter, previous=True)
-                self._fetch.finish(chapter)
+                failed = yield from self._fetch.read(chapter, previous=True)
+                yield self._fetch.finish(chapter)
             if failed is not None or restarts > chapter.restarts + 1:
-                self._fetch.note(chapter, f"{chapter.container} in {self._target.place} was started again; lines before that were lost")
+                yield self._fetch.note(
+                    chapter, f"{chapter.container} in {self._target.place} was started again; lines before that were lost"
+                )
             chapter.resume = Resume()
         chapter.restarts = restarts
 
-    def _last_lines(self, chapters: list[Chapter], count: int) -> None:
+    def _last_lines(self, chapters: list[Chapter], count: int) -> Flow[None]:
         """Hand over the last lines of what is there now: so many of the ranks that are read, taken together.
 
         A pod's last lines are not a rank's: more is read until there are enough of the wanted ones, or all was read.
@@ -207,35 +192,31 @@ class Reading:
             asked = max(1, count * (len(self._target.ranks) + 1 if self._target.prefixed else 1))
             kept: list[bytes] = []
             for _ in range(_TAIL_TRIES):
-                kept = self._snapshot(chapter, asked)
+                kept = yield from self._snapshot(chapter, asked)
                 there = sum(not records.is_note(record) for record in kept)
                 if chapter.lines < asked or there >= count or not self._target.prefixed:
                     break
                 asked *= 8
             else:
-                kept = self._snapshot(chapter, None)
+                kept = yield from self._snapshot(chapter, None)
             collected += kept
-        self._put(records.last_lines(collected, count))
+        yield records.last_lines(collected, count)
 
-    def _snapshot(self, chapter: Chapter, tail: int | None) -> list[bytes]:
+    def _snapshot(self, chapter: Chapter, tail: int | None) -> Flow[list[bytes]]:
         wait, began = self._pace.first_wait_s, time.monotonic()
         while True:
             fresh = Resume()
             chapter.resume, chapter.marking.last = fresh, b""
             kept: list[bytes] = []
-            self._kept = kept
-            try:
-                failure = self._fetch.read(chapter, tail=tail, previous=self._target.previous)
-                if failure is None and not self._follow and chapter.rest and self._over(chapter):
-                    self._fetch.finish(chapter)
-            finally:
-                self._kept = None
+            failure = yield from _into(kept, self._fetch.read(chapter, tail=tail, previous=self._target.previous))
+            if failure is None and not self._follow and chapter.rest and self._over(chapter):
+                kept += self._fetch.finish(chapter)
             if failure is None:
                 return kept
             if isinstance(failure, NotFound) or podlog.not_started(failure) or podlog.no_previous(failure):
                 chapter.resume = Resume()
                 if isinstance(failure, NotFound) and not self._follow:
-                    self._lost(chapter)
+                    yield from self._lost(chapter)
                 return []
             if not isinstance(failure, _PASSING):
                 raise failure
@@ -250,21 +231,31 @@ class Reading:
             return False
         return standing is None or standing.over or self._target.previous
 
-    def _lost(self, chapter: Chapter) -> None:
+    def _lost(self, chapter: Chapter) -> Flow[None]:
         """The pod is not there any more."""
         self.ahead.known()
-        self._fetch.finish(chapter)
+        yield self._fetch.finish(chapter)
         if not chapter.complete:
             since = f"what it said after {chapter.marking.last.decode()}" if chapter.marking.last else "what it said"
-            self._fetch.note(chapter, f"{self._target.place} is gone; {since} was lost")
+            yield self._fetch.note(chapter, f"{self._target.place} is gone; {since} was lost")
 
-    def _given_up(self, chapter: Chapter, failure: ApiFailure) -> None:
+    def _given_up(self, chapter: Chapter, failure: ApiFailure) -> Flow[None]:
         """The node does not hand its log over, which concerns this pod alone."""
         self.ahead.known()
         since = f"after {chapter.marking.last.decode()} " if chapter.marking.last else ""
-        self._fetch.note(chapter, f"the log of {self._target.place} cannot be read {since}({failure.cause or failure.message})")
+        yield self._fetch.note(chapter, f"the log of {self._target.place} cannot be read {since}({failure.cause or failure.message})")
 
     def _pause(self, wait: float) -> float:
         """Sleep, with jitter, so that the readers of many pods do not come back at once; the next wait."""
         self._closing.wait(wait * random.uniform(0.5, 1.0))
         return min(wait * 2, self._pace.longest_wait_s)
+
+
+def _into(kept: list[bytes], flow: Flow[T]) -> Flow[T]:
+    """Put into ``kept`` what is read, instead of handing it over."""
+    while True:
+        try:
+            kept += next(flow)
+        except StopIteration as ended:
+            return cast("T", ended.value)
+        yield []
