@@ -137,7 +137,7 @@ class Fetch:
                     found, rest = self._full(chapter, pieces)
                     pieces, size = [rest], 0
                     yield found
-                else:
+                elif not chunks.ready():
                     yield []
                 self._idle(True)
         except ApiFailure:
@@ -155,8 +155,9 @@ class Fetch:
 
     def _full(self, chapter: Chapter, pieces: list[bytes]) -> tuple[list[bytes], bytes]:
         """The records of the full lines, and what is left of the last one."""
-        whole, newline, rest = b"".join(pieces).rpartition(b"\n")
-        return self._lines(chapter, whole.split(b"\n")) if newline else [], rest
+        lines = b"".join(pieces).split(b"\n")
+        rest = lines.pop()
+        return self._lines(chapter, lines) if lines else [], rest
 
     def _lines(self, chapter: Chapter, lines: list[bytes]) -> list[bytes]:
         chapter.lines += len(lines)
