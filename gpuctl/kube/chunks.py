@@ -41,4 +41,4 @@ class Chunks:
 
     def ready(self) -> bool:
         """Whether something has come, so that what comes next is not waited for. False also where that cannot be known."""
-        return self._ended or self._stream is not None and bool(self._stream.get_extra_info("is_readable"))
+        return self._ended or (self._stream is not None and bool(self._stream.get_extra_info("is_readable")))

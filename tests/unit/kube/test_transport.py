@@ -4,6 +4,7 @@ import itertools
 import socket
 import ssl
 import tempfile
+import threading
 import time
 from typing import Any
 
@@ -328,6 +329,36 @@ def test_a_stream_gives_bytes_as_they_come_and_tells_when_it_was_cut() -> None:
             with pytest.raises(Unavailable) as failed:
                 next(chunks)
     assert "the connection broke" in failed.value.message
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_stream_knows_whether_something_has_come(encrypted: bool) -> None:
+    authority, go = Authority(), threading.Event()
+
+    def script(request: Request) -> None:
+        request.begin()
+        request.chunk(b"x" * 40_000)  # more than a record of TLS
+        go.wait(10)
+        request.chunk(b"late")
+        request.chunk(b"")
+
+    context = context_of(authority, "127.0.0.1") if encrypted else None
+    with (
+        serving(script, context=context) as server,
+        api_of(server, authority=authority.pem if encrypted else None) as api,
+        api.stream(f"{IT}/log") as chunks,
+    ):
+        got = b""
+        while len(got) < 40_000:
+            got += next(chunks)
+        assert not chunks.ready()
+        go.set()
+        ends = time.monotonic() + 5
+        while not chunks.ready():
+            assert time.monotonic() < ends
+        assert next(chunks) == b"late"
+        assert next(chunks, None) is None
+        assert chunks.ready()  # the end is no longer waited for
 
 
 def test_a_silent_stream_ends_only_when_it_was_told_to() -> None:

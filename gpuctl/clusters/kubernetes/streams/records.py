@@ -76,7 +76,6 @@ class Marking:
             prefix = b"[%d] " % rank
             by_width.setdefault(len(prefix), {})[prefix] = _ending(marks.get(rank), TEXT + len(prefix))
         self._widths = sorted(((TEXT + width, ends) for width, ends in by_width.items()), key=lambda entry: -len(entry[1]))
-        self._cuts = [(itemgetter(slice(TEXT, end)), ends) for end, ends in self._widths]
         self._otherwise = _ending(marks.get(alone), TEXT)
         self._some = _UNWANTED in (self._otherwise, *(end for _, ends in self._widths for end in ends.values()))
         # What concerns all is told to the agent, else to the first rank.
@@ -92,10 +91,10 @@ class Marking:
         lines = self._ascending(lines)
         if since is not None:
             lines = lines[bisect_left(lines, since) :]
-        if len(self._widths) == 1 and not self._some:  # every piece is let go of at once, so the next one finds its place warm
-            (cut, ends), = self._cuts
-            try:
-                return list(map(add, lines, map(ends.__getitem__, map(cut, lines))))
+        if len(self._widths) == 1 and not self._some:
+            ((end, ends),) = self._widths
+            try:  # the quick way, on which nothing is kept of a line but its record
+                return list(map(add, lines, map(ends.__getitem__, map(itemgetter(slice(TEXT, end)), lines))))
             except KeyError:
                 pass
         endings: list[bytes | None] = [None] * len(lines)
