@@ -12,20 +12,21 @@ from gpuctl.policy.values import NodeState, QueueJob
 from gpuctl.policy.wording import SLOT_TYPES, devices_word, plural, shape
 
 
-def brief(job: QueueJob, nodes: Sequence[NodeState], reason: Reason) -> Reason:
+def brief(job: QueueJob, nodes: Sequence[NodeState], reason: Reason, *, headless: bool = False) -> Reason:
     """The same reason with a sentence that leaves out where it is and what was asked for: both stand beside it.
 
     Args:
         job: the gang.
         nodes: of one cluster and tier.
         reason: what ``policy.placement`` said about them.
+        headless: whether only the gang's head finds no room.
     """
     typed = [node for node in nodes if placement.barred(job, node) != "no-such-gpu"]
-    sentence = _sentence(job, nodes, typed, reason.code)
+    sentence = _sentence(job, nodes, typed, reason.code, headless=headless)
     return msgspec.structs.replace(reason, sentence=sentence) if sentence is not None else reason
 
 
-def _sentence(job: QueueJob, nodes: Sequence[NodeState], typed: Sequence[NodeState], code: str) -> str | None:
+def _sentence(job: QueueJob, nodes: Sequence[NodeState], typed: Sequence[NodeState], code: str, *, headless: bool) -> str | None:
     kind = _kind(job, typed)
     counting = [Room.now(node) for node in typed if placement.barred(job, node) is None]
     there = sum(Room.empty(node).free for node in typed)
@@ -43,6 +44,8 @@ def _sentence(job: QueueJob, nodes: Sequence[NodeState], typed: Sequence[NodeSta
         largest = max((room.free for room in counting), default=0)
         broken = code == "fragmented" or 0 < largest < job.gpus
         return f"{free} of {there} {kind} free" + (f", but in pieces of {largest}" if broken else "")
+    if code == "capacity" and headless:
+        return f"{free} of {there} {kind} free, but not {footprint.head_words(job)} beside {shape(job)}"
     if code == "capacity":
         return f"{free} of {there} {kind} free, but not the CPU or memory for {shape(job)}{_head(job)}"
     if code == "not-ready":

@@ -2,7 +2,8 @@
 
 Tier is the outer loop, reserved before on-demand. Within a tier a place where the gang starts now comes first, then one whose nodes could
 not be read (unknown is never zero), in the profile's order. Only where none of these is left does it wait: in a cluster that queues, then
-a single-node job in the best cluster without a queue. A gang never waits without a queue, as it would hold what it got and start never.
+a single-node job in the best cluster without a queue. A gang never waits without a queue, as it would hold what it got and start never;
+neither does a Ray of one node whose head alone finds no room.
 """
 
 from collections.abc import Iterable, Sequence
@@ -154,9 +155,11 @@ def _placed(job: QueueJob, offer: Offer, over: tuple[Reason, int] | None) -> Jud
             return Judged(offer, waiting, reason=over[0], missing=over[1])
         return Judged(offer, Standing.STARTS, placement=outcome, cut=_cut(job, offer, outcome))
     refusal = placement.refusal_of(outcome)
-    reason, opening = brief(job, offer.nodes, refusal.reason), None
+    reason, opening = brief(job, offer.nodes, refusal.reason, headless=refusal.headless), None
     if reason.code in NEVER or placement.fits_ever(job, offer.nodes) is not None:
         return Judged(offer, Standing.NO, reason=reason, missing=refusal.missing)
+    if refusal.headless and not offer.queues:  # its nodes would hold their devices, and wait for it
+        return Judged(offer, Standing.NO, reason=reason)
     now = _now(offer)
     if reason.code == "window" and now is not None:
         reason, opening = closed(job, offer.nodes, now)

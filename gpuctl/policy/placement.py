@@ -32,12 +32,16 @@ class Placement(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why one cluster (and tier, where it has nodes of the right kind) cannot take the gang; ``missing`` is how many devices too few."""
+    """Why one cluster (and tier, where it has nodes of the right kind) cannot take the gang; ``missing`` is how many devices too few.
+
+    ``headless``: its pods would start, only its head (a Ray's) would not.
+    """
 
     cluster: str
     tier: str | None
     reason: Reason
     missing: int = 0
+    headless: bool = False
 
 
 Refusals = tuple[Refusal, ...]
@@ -241,7 +245,8 @@ def _short(job: QueueJob, cluster: str, tier: str | None, where: str, rooms: Seq
         return Refusal(cluster, tier, Reason(code="capacity", sentence=sentence, what="wait"), asked - free)
     without = sum(room.capacity(job.gpus, 0, 0, job.devices, job.pods) for room in rooms)
     if without >= job.pods:
-        return Refusal(cluster, tier, _scarce(job, where, rooms))
+        headless = footprint.has_head(job) and _fits(job, Seated(rooms))
+        return Refusal(cluster, tier, _scarce(job, where, rooms, headless=headless), headless=headless)
     sentence = f"needs {shape(job)}, {free} {word} free{where} but in pieces"
     largest = _largest(rooms, job.devices)
     if largest:
@@ -253,7 +258,7 @@ def _short(job: QueueJob, cluster: str, tier: str | None, where: str, rooms: Seq
     return Refusal(cluster, tier, Reason(code=code, sentence=sentence, what="change" if same else "wait", advice=advice, command=command))
 
 
-def _scarce(job: QueueJob, where: str, rooms: Sequence[Room]) -> Reason:
+def _scarce(job: QueueJob, where: str, rooms: Sequence[Room], *, headless: bool) -> Reason:
     """The devices are there, CPU or memory on their nodes is not."""
     facts: list[str] = []
     sized = [(room, *footprint.per_pod(job, room.node)) for room in rooms]
@@ -268,7 +273,7 @@ def _scarce(job: QueueJob, where: str, rooms: Sequence[Room]) -> Reason:
         short = f"at most {max(0, most) / 1000:g} are free on one" if most < cpu else _enough(cpus)
         facts.append(f"{cpu / 1000:g} cores per node, {short}")
     needs = ", and ".join(facts) or f"{shape(job)} with its CPU and memory"
-    if not facts and sum(option.capacity for option in _options(job, rooms)) >= job.pods:
+    if headless:
         needs = f"{footprint.head_words(job)} beside its nodes, and no node has them free"
     return Reason(code="capacity", sentence=f"needs {needs}{where}", what="wait", advice="ask less with --cpus or --memory, or wait")
 

@@ -50,9 +50,9 @@ def refusal(submission: Submission, judged: Sequence[Judged], seen: Sequence[See
         code = codes.pop() if len(codes) == 1 else "never-fits"
         return NotAllowedError(f"{cannot}: {asked} fits nowhere", code=code, cause=cause or None, hint=_helps(told) or "gpuctl nodes")
     if any(not each.never for each in told):
-        smaller = _helps(told)
+        smaller, pods = _helps(told), "several nodes" if spec.nodes > 1 else "a node and a head"
         return UnavailableError(
-            f"{cannot}: {asked} fits nowhere now, and nothing here keeps a job of several nodes waiting",
+            f"{cannot}: {asked} fits nowhere now, and nothing here keeps a job of {pods} waiting",
             code=NO_CAPACITY,
             cause=cause,
             hint="gpuctl submit --wait-for-capacity ..." + (f"    or: {smaller}" if smaller else ""),

@@ -35,6 +35,7 @@ class Judged(NamedTuple):
         reason: why not now.
         unknown: whether what is free could not be read.
         opens_at: when windows would let it start.
+        headless: whether only its head, a Ray's, finds no room.
     """
 
     facts: Facts
@@ -46,6 +47,7 @@ class Judged(NamedTuple):
     unknown: bool
     notes: tuple[str, ...]
     opens_at: datetime | None = None
+    headless: bool = False
 
 
 _INSTALLED = ("engine-missing", "queue-missing")
@@ -91,8 +93,8 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
         facts = facts._replace(cluster=msgspec.structs.replace(facts.cluster, too_short=_too_short(job, nodes, facts)))
     outcome = placement.place(job, Snapshot(nodes=nodes)) if not unknown else None
     found = outcome if isinstance(outcome, Placement) else None
-    reason = placement.refusal_of(outcome).reason if outcome is not None and not isinstance(outcome, Placement) else None
-    opening = None
+    refusal = placement.refusal_of(outcome) if outcome is not None and not isinstance(outcome, Placement) else None
+    reason, opening = refusal.reason if refusal is not None else None, None
     if reason is not None and reason.code == "window":
         reason, opening = closed(job, nodes, around.now())
     notes = facts.notes
@@ -100,7 +102,8 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
         notes = (*notes, f"--priority {spec.priority} changes nothing on {around.name}: the profile names no priority-classes= for it")
     if engine is Engine.TRAINJOB:
         notes = (*notes, *_restarts(facts, settings))
-    return Judged(facts, settings, engine, queue, found, reason, unknown, notes, opening)
+    headless = refusal is not None and refusal.headless
+    return Judged(facts, settings, engine, queue, found, reason, unknown, notes, opening, headless)
 
 
 def _restarts(facts: Facts, settings: Settings) -> tuple[str, ...]:
@@ -183,12 +186,15 @@ def refuse_gang(around: Surroundings, submission: Submission, judged: Judged) ->
         UnavailableError: ``no-room-now``.
     """
     spec = submission.spec
-    if spec.nodes <= 1 or judged.queue is not None or judged.placement is not None or judged.unknown or spec.hold or judged.reason is None:
+    if judged.queue is not None or judged.placement is not None or judged.unknown or spec.hold or judged.reason is None:
         return
+    if spec.nodes <= 1 and not judged.headless:
+        return
+    held = "a job of several nodes would hold a part of them" if spec.nodes > 1 else "the job's node would hold its GPUs"
     raise UnavailableError(
         f"cannot submit {submission.base_name} to {around.name} now: {judged.reason.sentence}",
         code="no-room-now",
-        cause="without a queue a job of several nodes would hold a part of them without starting",
+        cause=f"without a queue {held} without starting",
         hint="gpuctl submit --wait-for-capacity ...    keeps trying",
     )
 

@@ -248,6 +248,27 @@ def test_a_cancelled_jobs_request_is_not_run_again(api: FakeApi, cluster: Kubern
     assert again.job.state is State.CANCELLED
 
 
+def test_a_ray_whose_head_alone_finds_no_room_is_refused_without_a_queue(
+    api: FakeApi, cluster: KubernetesCluster, submission: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "FRESH_S", 0.0)
+    api.groups |= {("ray.io", "v1"): ENGINES["ray.io", "v1"]}
+    wanted = submission(nodes=1, gpus=1, cpus="0.5")
+    asked = msgspec.structs.replace(wanted, spec=msgspec.structs.replace(wanted.spec, kind="ray"))
+    for number in range(4):
+        container = {"name": "c", "resources": {"requests": {"cpu": "63"}}}
+        pod = {"metadata": {"name": f"theirs-{number}"}, "spec": {"nodeName": f"node-{number}", "containers": [container]}}
+        api.put("/api/v1/pods", {**pod, "status": {"phase": "Running"}}, namespace="kube-system")
+    with pytest.raises(UnavailableError) as caught:
+        cluster.launch(asked)
+    assert (caught.value.code, caught.value.cause) == ("no-room-now", "without a queue the job's node would hold its GPUs without starting")
+    assert "2 cores and 8Gi memory for the head of its Ray beside its nodes, and no node has them free" in caught.value.message
+    assert api.all(RAY_JOBS) == []
+    api.remove("/api/v1/pods", ("kube-system", "theirs-0"))
+    cluster.launch(asked)
+    assert len(api.all(RAY_JOBS)) == 1
+
+
 def test_a_gang_that_does_not_fit_now_is_refused_without_a_queue(api: FakeApi, cluster: KubernetesCluster, submission: Make) -> None:
     pod = {"metadata": {"name": "theirs"}, "spec": {"nodeName": "node-0", "containers": [asks(5)]}, "status": {"phase": "Pending"}}
     api.put("/api/v1/pods", pod, namespace="kube-system")

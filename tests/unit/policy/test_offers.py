@@ -106,5 +106,6 @@ def test_a_place_says_that_the_head_of_a_ray_is_what_does_not_fit() -> None:
         return judged.reason.sentence if judged.reason is not None else None
 
     assert reason(16) is None
-    assert reason(13) == "8 of 8 H100 free, but not the CPU or memory for 1x8 with the head of its Ray"
+    assert reason(13) == "8 of 8 H100 free, but not 2 cores and 8Gi memory for the head of its Ray beside 1x8"
+    assert reason(12) == "8 of 8 H100 free, but not the CPU or memory for 1x8 with the head of its Ray"
     assert reason(16, cpu_millis=15000) == "no 1 node as large as 1x8 with the head of its Ray asks"
