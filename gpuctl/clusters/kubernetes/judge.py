@@ -102,6 +102,8 @@ def judge(around: Surroundings, submission: Submission) -> Judged:
         notes = (*notes, f"--priority {spec.priority} changes nothing on {around.name}: the profile names no priority-classes= for it")
     if engine is Engine.TRAINJOB:
         notes = (*notes, *_restarts(facts, settings))
+        if spec.time is not None and found is None and queue is None:
+            notes = (*notes, f"{around.name}: --time {spec.time} counts from now on, also while the job waits for room: it is a TrainJob")
     headless = refusal is not None and refusal.headless
     return Judged(facts, settings, engine, queue, found, reason, unknown, notes, opening, headless)
 

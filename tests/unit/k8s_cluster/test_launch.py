@@ -428,6 +428,32 @@ def test_retries_are_kept_by_a_jobset_installed_since(api: FakeApi, cluster_of: 
     assert made["spec"]["failurePolicy"]["maxRestarts"] == 2
 
 
+def test_a_limit_that_counts_while_the_pods_wait_is_told(
+    api: FakeApi, cluster_of: Callable[..., KubernetesCluster], submission: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory, "FRESH_S", 0.0)
+    trainer = ("trainer.kubeflow.org", "v1alpha1")
+    api.groups = {**api.groups, trainer: ENGINES[trainer], JOBSET: ENGINES[JOBSET]}
+    meta = {"name": "torch-distributed", "labels": {"trainer.kubeflow.org/framework": "torch"}}
+    job = {"name": "node", "template": {"spec": {"backoffLimit": 0}}}
+    api.put(
+        "/apis/trainer.kubeflow.org/v1alpha1/clustertrainingruntimes",
+        {"metadata": meta, "spec": {"template": {"spec": {"replicatedJobs": [job]}}}},
+    )
+
+    def notes(engine: str, time: str | None) -> tuple[str, ...]:
+        asked = msgspec.structs.replace(submission(), spec=JobSpec(kind="pytorch", script="train.py", gpus=8, time=time))
+        return tuple(cluster_of(engine=engine).launch(asked).notes)
+
+    assert notes("trainjob", "1h") == ()  # it starts at once
+    for number in range(4):
+        pod = {"metadata": {"name": f"theirs-{number}"}, "spec": {"nodeName": f"node-{number}", "containers": [asks(8)]}}
+        api.put("/api/v1/pods", {**pod, "status": {"phase": "Running"}}, namespace="kube-system")
+    assert notes("trainjob", "1h") == ("lab: --time 1h counts from now on, also while the job waits for room: it is a TrainJob",)
+    assert notes("trainjob", None) == ()
+    assert notes("jobset", "1h") == ()
+
+
 @pytest.mark.parametrize(
     ("job", "said"),
     [

@@ -160,6 +160,27 @@ def test_a_train_job_whose_runtime_starts_a_failed_rank_again() -> None:
     assert any(code == "exit-code" for code, _ in told(subject))
 
 
+def test_the_limit_of_a_train_job_counts_while_its_pods_wait() -> None:
+    subject = recorded("trainjob-restarting")
+    waited = timedelta(minutes=20)
+    (resumed,) = subject.root.status.conditions or ()
+    assert resumed.last_transition_time is not None
+    begun = resumed.last_transition_time - waited
+    meta = subject.root.metadata
+    limited = msgspec.structs.replace(JobSpec(kind="pytorch", nodes=2, gpus=0, script="train.py"), time="1h")
+    notes = {**(meta.annotations or {}), names.SPEC: msgspec.json.encode(limited).decode()}
+    root = msgspec.structs.replace(
+        subject.root,
+        metadata=msgspec.structs.replace(meta, annotations=notes, creation_timestamp=begun),
+        status=msgspec.structs.replace(subject.root.status, conditions=[msgspec.structs.replace(resumed, last_transition_time=begun)]),
+    )
+    found = job(dataclasses.replace(subject, root=root))
+    assert found.state is State.RUNNING
+    assert found.ends_by == begun + timedelta(hours=1)
+    assert found.started_at is not None
+    assert found.started_at >= begun + waited  # its program did not run before
+
+
 def test_a_train_job_at_its_deadline() -> None:
     subject = recorded("trainjob-deadline")
     assert job(subject).state is State.CUT

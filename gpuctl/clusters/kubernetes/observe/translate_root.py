@@ -30,7 +30,7 @@ class Standing(NamedTuple):
         state: where it stands; of an unsure one the least that is certain.
         sure: whether pods would not tell more about the state.
         started_at: when its controller began (not when its program did, except for a RayJob).
-        earliest: when its first pod may have begun, where that is before ``started_at``.
+        earliest: from when its time limit may count, where that is before its program's start.
         ended_at: when it ended, for final states.
         restarts: attempts before this one.
         suspended: whether it is kept from starting (held, or in a queue).
@@ -145,7 +145,8 @@ def _train_job(root: Root, spec: JobSpec) -> Standing:
         return Standing(State.SUCCEEDED, started_at=started, ended_at=done.last_transition_time)
     if done is not None:
         return _failed(done, root, started=started)
-    return _replicated(root, status.jobs_status, started=started, restarts=0, suspend=bool(root.spec.suspend))
+    found = _replicated(root, status.jobs_status, started=started, restarts=0, suspend=bool(root.spec.suspend))
+    return found._replace(earliest=started)  # from which its limit counts, whenever its pods began
 
 
 def _pytorch_job(root: Root, spec: JobSpec) -> Standing:
