@@ -1,5 +1,7 @@
 """Who reads a pod's log: the one who wants it while bytes are there, the pod's own thread whenever there is something to wait for."""
 
+import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ import pytest
 
 from gpuctl.base.errors import UnavailableError
 from gpuctl.clusters.kubernetes.streams import logs as logs_room
+from gpuctl.clusters.kubernetes.streams import readahead as readahead_room
 from gpuctl.clusters.kubernetes.streams.podlog import Flow
 from gpuctl.clusters.kubernetes.streams.readahead import Readahead
 from gpuctl.model.ask import LogQuery
@@ -108,6 +111,25 @@ def test_a_failure_comes_behind_everything_that_was_read() -> None:
     assert [numbers(iter([next(batches)])) for _ in range(5)] == [[0], [1], [2], [3], [4]]
     with pytest.raises(UnavailableError, match="cable"):
         next(batches)
+
+
+def test_nothing_is_lost_or_out_of_order_however_often_the_turn_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readahead_room, "_AWAY", 0.002)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for seed in range(60):
+            chance = random.Random(seed)
+            pieces = Pieces(200)
+            monkeypatch.setattr(pieces, "ready", lambda chance=chance: chance.random() < 0.7)
+            got = []
+            for batch in pieces.begin():
+                got += [int(record) for record in batch]
+                if chance.random() < 0.03:
+                    time.sleep(0.004)
+            assert got == list(range(200)), seed
+    finally:
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("direct", [True, False])

@@ -127,19 +127,20 @@ class Readahead:
             self._changed.notify_all()
 
     def _run(self, gate: AbstractContextManager[object]) -> None:
+        assert self._flow is not None
         with gate:
             while self._turned():
-                batch = self._step()
-                with self._changed:
-                    if batch and not self.closing.is_set():
-                        self._spool.put(batch)
-                    self._changed.notify_all()
-            assert self._flow is not None
+                self._step(self._spooled)
             self._flow.close()
         with self._changed:
             self._ended = True
             if self.closing.is_set():
                 self._spool.close()
+
+    def _spooled(self, batch: list[bytes]) -> None:
+        if batch and not self.closing.is_set():
+            self._spool.put(batch)
+        self._changed.notify_all()
 
     def _turned(self) -> bool:
         """Wait for the thread's turn; False when there is nothing to read any more."""
@@ -160,24 +161,22 @@ class Readahead:
             return _LONG
         return self._seen + _AWAY - time.monotonic() if self._ready is not None and self._answered else 0.0
 
-    def _step(self) -> list[bytes]:
-        """Read on: for the one whose turn it is."""
+    def _step(self, put: Callable[[list[bytes]], object]) -> None:
+        """Read on: for the one whose turn it is, and it stays his until ``put`` has what came, with the lock held."""
         assert self._flow is not None
         failure: GpuctlError | None = None
-        ended = True
+        batch: list[bytes] | None = None
         try:
             batch = next(self._flow, None)
-            ended = batch is None
-            return batch or []
         except GpuctlError as error:
             failure = error
-            return []
         finally:
             with self._changed:
-                self._busy = False
-                if ended:
+                if batch is None:
                     self._failure, self._ended = failure, True
                     self._turn.notify()
+                put(batch or [])
+                self._busy = False
 
     def _take(self) -> list[bytes] | None:
         asked = self._seen = time.monotonic()
@@ -202,9 +201,10 @@ class Readahead:
                     self._changed.wait(wait)
                     continue
                 self._busy = True
-            batch = self._step()
-            if batch or (wait <= 0 and not self._ended):
-                return batch
+            found: list[bytes] = []
+            self._step(found.extend)
+            if found or (wait <= 0 and not self._ended):
+                return found
 
     def _still(self, asked: float, now: float) -> float:
         """How many seconds longer an empty-handed reader waits."""
