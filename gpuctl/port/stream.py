@@ -63,7 +63,7 @@ class Together(Protocol):
     def records(
         self, marks: Mapping[int | None, bytes], *, since: str | None, follow: bool, tail: int | None = None
     ) -> Iterator[list[bytes]]:
-        """The records of the ranks that have a mark (None: the agent), in lists.
+        """The records of the ranks that have a mark (None: the agent), in lists that are the caller's to change.
 
         A record here has no newline. At its end stand its rank's mark and one byte that says where its text begins (0x80 + offset), for
         what stands between the space behind the instant and the text may be a header's rest (then the offset is ``HEADER``), or the

@@ -77,7 +77,9 @@ class Gather:
             sure = len(records) if ending or first_quiet else self._sure(records, horizon)
             self.carry = records[sure:]
             if sure or first_quiet:
-                yield Batch(records, sure, self._quiet)
+                handed = [Batch(records, sure, self._quiet)]
+                del records  # what is read next finds its memory, while a processor's cache still has it
+                yield handed.pop()
             if ending:
                 return
             pause = PAUSE if fresh or self.carry else min(pause * 1.25, _LONGEST_PAUSE)

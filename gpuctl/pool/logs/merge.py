@@ -82,22 +82,26 @@ def rendered(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: 
     gather = Gather(read, follow=query.follow, hold=hold, ahead=min(fold.AHEAD * most, _AHEAD), arriving=arriving)
     last: deque[bytes] | None = deque(maxlen=query.tail) if query.tail is not None else None
     for batch in gather.batches(stop):
+        quiet = batch.quiet
         if folding:
             folded = fold.fold(batch.records, _texts_of(batch.records), batch.sure)
             gather.carry = folded.rest
             out = _labelled(folded.records, folded.texts, labels, query.timestamps)
             _put_groups(out, folded, labels, query.timestamps)
+            del folded
         else:
-            due = batch.records[: batch.sure]
-            out = _labelled(due, None, labels if prefix else None, query.timestamps)
+            out = _labelled(batch.records[: batch.sure], None, labels if prefix else None, query.timestamps)
+        del batch  # not to be kept while the next one is read: lines that go through a processor's cache cost half of those that do not
         if last is not None:
             last.extend(out)
-            if not batch.quiet:
+            if not quiet:
                 continue
             out, last = list(last), None
         if out:
             out.append(b"")
-            yield b"\n".join(out)
+            block = b"\n".join(out)
+            del out
+            yield block
 
 
 def lines(logs: Sequence[RankLog], query: LogQuery, stop: Stop, *, arrivals: Arrivals | None = None) -> Iterator[LogLine]:

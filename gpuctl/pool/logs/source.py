@@ -61,7 +61,8 @@ class Source:
             return False
         self.idle = not batch
         self._records += batch
-        return bool(batch)
+        batch.clear()  # the generators it came through hold it until the next one, and with it the memory of its records
+        return not self.idle
 
     @property
     def waiting(self) -> int:

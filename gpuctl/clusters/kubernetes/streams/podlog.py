@@ -134,18 +134,17 @@ class Fetch:
                 pieces.append(chunk)
                 size += len(chunk)
                 if size > worth and b"\n" in chunk:
-                    found, rest = self._full(chapter, pieces)
-                    pieces, size = [rest], 0
-                    yield found
+                    size = 0
+                    yield self._full(chapter, pieces)
                 elif not chunks.ready():
                     yield []
                 self._idle(True)
         except ApiFailure:
-            yield self._full(chapter, pieces)[0]
+            yield self._full(chapter, pieces)
             raise
         self._idle(False)
-        found, rest = self._full(chapter, pieces)
-        yield found
+        yield self._full(chapter, pieces)
+        (rest,) = pieces
         if rest and records.canonical([rest])[1]:
             yield self._strange(chapter, [rest])
         else:
@@ -153,11 +152,11 @@ class Fetch:
         yield self._new(chapter, chapter.resume.end())
         chapter.complete = True
 
-    def _full(self, chapter: Chapter, pieces: list[bytes]) -> tuple[list[bytes], bytes]:
-        """The records of the full lines, and what is left of the last one."""
+    def _full(self, chapter: Chapter, pieces: list[bytes]) -> list[bytes]:
+        """The records of the full lines; what is left of the last one stays in ``pieces``, alone."""
         lines = b"".join(pieces).split(b"\n")
-        rest = lines.pop()
-        return self._lines(chapter, lines) if lines else [], rest
+        pieces[:] = [lines.pop()]
+        return self._lines(chapter, lines) if lines else []
 
     def _lines(self, chapter: Chapter, lines: list[bytes]) -> list[bytes]:
         chapter.lines += len(lines)

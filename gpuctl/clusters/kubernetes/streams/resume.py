@@ -8,11 +8,14 @@ then everything in the answer is new, and something may be missing before it.
 
 import calendar
 import time
+from bisect import bisect_left
 
 from gpuctl.clusters.kubernetes.streams.records import INSTANT
 
 MARGIN_S = 1
 """Seconds asked for before the anchor's: a line may be stamped a little before one that stands above it."""
+_NEAR = 64
+"""Lines by which one may stand too late for its instant."""
 
 
 class Resume:
@@ -95,4 +98,6 @@ class Resume:
         self._high = max(self._high, latest)
         at = self.anchor[:INSTANT]
         self._recent = [entry for entry in self._recent if entry[0] >= at]
-        self._recent.append((latest, lines))
+        # The next anchor is as late as this one, or a little earlier than it: what was long before is not kept while more is read.
+        start = min(bisect_left(lines, at), max(len(lines) - _NEAR, 0))
+        self._recent.append((latest, lines[start:]))
