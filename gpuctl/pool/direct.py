@@ -2,10 +2,11 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gpuctl.base.errors import GpuctlError, NotFoundError, NotKeptHere
+from gpuctl.base.errors import NotFoundError, NotKeptHere
 from gpuctl.model.ask import Changed, ExecTarget, Forward, JobChange, JobQuery, Listing, LogQuery, Plan, Submission, Submitted
 from gpuctl.model.job import Job
 from gpuctl.model.place import ClusterStatus, Node, Sample, UsageRow, Volume, VolumeFile
@@ -144,11 +145,9 @@ class DirectPool:
 
     def update(self, ref: str, change: JobChange) -> Changed:
         """Change a live job."""
-        try:
+        with self._there(ref, "update"):
             cluster, name = self._find(ref, sure=True)
             return cluster.update(name, change)
-        except NotFoundError as error:
-            raise self._not_there(ref, "update", error) from None
 
     def wait(self, refs: Sequence[str | None], *, stop: Stop, timeout: float | None) -> Iterable[Job]:
         """Yield each job once it is final, over all clusters in the order in which they end."""
@@ -180,27 +179,21 @@ class DirectPool:
 
     def exec(self, ref: str | None, target: ExecTarget, argv: Sequence[str], *, tty: bool) -> int:
         """Run a program inside; its exit status."""
-        try:
+        with self._there(ref, "enter"):
             cluster, name = self._find(ref)
             return cluster.exec(name, target, argv, tty=tty)
-        except NotFoundError as error:
-            raise self._not_there(ref, "enter", error) from None
 
     def copy_out(self, ref: str | None, path: str, destination: str) -> int:
         """Copy out of the job's working directory; bytes written."""
-        try:
+        with self._there(ref, "copy out of"):
             cluster, name = self._find(ref)
             return cluster.copy_out(name, path, destination)
-        except NotFoundError as error:
-            raise self._not_there(ref, "copy out of", error) from None
 
     def forward(self, ref: str | None, *, remote: str, local_port: int | None, stop: Stop) -> Iterable[Forward]:
         """Open a port-forward and keep it until ``stop``."""
-        try:
+        with self._there(ref, "forward a port of"):
             cluster, name = self._find(ref)
             return cluster.forward(name, remote=remote, local_port=local_port, stop=stop)
-        except NotFoundError as error:
-            raise self._not_there(ref, "forward a port of", error) from None
 
     # Inventory and accounts
 
@@ -216,11 +209,9 @@ class DirectPool:
         """What runs now and what it uses: every job of mine, or each rank of one."""
         if ref is None:
             return listings.flat(self.members, lambda cluster: cluster.top(None))
-        try:
+        with self._there(ref, "look into"):
             cluster, name = self._find(ref)
             return cluster.top(name)
-        except NotFoundError as error:
-            raise self._not_there(ref, "look into", error) from None
 
     def usage(self, query: JobQuery) -> Listing[UsageRow]:
         """GPU-seconds by user, day and state."""
@@ -308,14 +299,18 @@ class DirectPool:
 
         return remembering.forgotten(self.members, ref, self._record, error)
 
-    def _not_there(self, ref: str | None, what: str, error: NotFoundError) -> GpuctlError:
-        """Why nothing can be done to the job that no cluster knows: it has ended, or is lost; ``error`` where the record does not know."""
-        job = self._forgotten(ref, error)
-        if not job.final:  # on a cluster that the profile does not name any more
-            return error
-        from gpuctl.pool import remembering
+    @contextmanager
+    def _there(self, ref: str | None, what: str) -> Iterator[None]:
+        """Do ``what`` to a job; where no cluster knows it say that it has ended or is lost, if the record knows."""
+        try:
+            yield
+        except NotFoundError as error:
+            job = self._forgotten(ref, error)
+            if not job.final:  # on a cluster that the profile does not name any more
+                raise
+            from gpuctl.pool import remembering
 
-        return remembering.not_there(job, what)
+            raise remembering.not_there(job, what) from None
 
     def _gone(self, refs: Sequence[str | None], error: NotFoundError) -> tuple[list[Job], list[str | None]]:
         """The jobs among ``refs`` that only my own record knows, and the references that clusters know; ``error`` where there are none."""
